@@ -1,0 +1,18 @@
+//! Positioned YAML and JSON documents: nodes with places, a strict reader that reports every problem, diagnostics.
+//!
+//! Policy files, the server's configuration and manifests are all read through here, so that every message can
+//! show the line and a caret. Nothing here does input or output.
+
+mod diagnostic;
+mod node;
+mod read;
+mod schema;
+mod source;
+
+pub use diagnostic::{Color, Diagnostic, Severity, render};
+pub use node::{Document, Entry, Node, Span, Value, parse};
+pub use read::{Fields, Read, Reader, Spanned, Table, nearest};
+pub use schema::{Later, schema_of};
+pub use source::Source;
+
+pub(crate) use read::{choice, object};

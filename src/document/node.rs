@@ -1,0 +1,558 @@
+//! A YAML (or JSON) text as a tree whose every node knows where it stands.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle};
+
+use super::{Diagnostic, Source};
+
+/// A byte range of a text.
+pub type Span = std::ops::Range<usize>;
+
+/// Nesting that a document may have. Deeper than any Kubernetes object, shallow enough that recursion over a tree is safe.
+const MAX_DEPTH: usize = 200;
+/// Nodes that one text may have after its aliases are expanded; stops alias bombs.
+const MAX_NODES: usize = 1_000_000;
+/// Problems reported for one text; more would hide the first ones.
+const MAX_PROBLEMS: usize = 100;
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it is.
+    pub value: Value,
+    /// Where it stands, quotes included. A node that came through an alias stands where it was defined.
+    pub span: Span,
+}
+
+/// A value as YAML 1.2's core schema reads it (so `yes`, `on` and `off` are strings).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `null`, `~`, or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// Quoted text, or plain text that is nothing of the above.
+    String(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order written, without duplicate keys.
+    Map(Vec<Entry>),
+}
+
+/// A key of a mapping with its place, and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The key's text.
+    pub key: String,
+    /// Where the key stands.
+    pub key_span: Span,
+    /// What it holds.
+    pub value: Node,
+}
+
+/// One document of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// Its root; `Null` for an empty document.
+    pub root: Node,
+    /// The file that Helm names in a comment `# Source: ...` above the document.
+    pub template: Option<String>,
+}
+
+impl Node {
+    /// The value of a key, if this is a map that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|e| e.key == key).map(|e| &e.value),
+            _ => None,
+        }
+    }
+
+    /// Follows a field path as [`crate::policy::FieldPath`] prints it: `spec.containers[0].image`,
+    /// `metadata.annotations["a.b/c"]`. The longest part that exists is not returned for one that does not.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<&Node> {
+        let mut node = self;
+        let mut rest = path;
+        while !rest.is_empty() {
+            if let Some(quoted) = rest.strip_prefix("[\"") {
+                let (key, after) = quoted.split_once("\"]")?;
+                node = node.get(key)?;
+                rest = after;
+            } else if let Some(index) = rest.strip_prefix('[') {
+                let (number, after) = index.split_once(']')?;
+                node = node.as_list()?.get(number.parse::<usize>().ok()?)?;
+                rest = after;
+            } else {
+                let rest_of_key = rest.strip_prefix('.').unwrap_or(rest);
+                let end = rest_of_key.find(['.', '[']).unwrap_or(rest_of_key.len());
+                node = node.get(&rest_of_key[..end])?;
+                rest = &rest_of_key[end..];
+            }
+        }
+        Some(node)
+    }
+
+    /// The text, if this is a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is a list.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&[Node]> {
+        match &self.value {
+            Value::List(nodes) => Some(nodes),
+            _ => None,
+        }
+    }
+
+    /// The same value as JSON, without places. A number that JSON cannot write becomes `null`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(b) => (*b).into(),
+            Value::Int(i) => (*i).into(),
+            Value::Float(f) => serde_json::Number::from_f64(*f).into(),
+            Value::String(s) => s.as_str().into(),
+            Value::List(nodes) => nodes.iter().map(Node::to_json).collect(),
+            Value::Map(entries) => {
+                entries.iter().map(|e| (e.key.clone(), e.value.to_json())).collect::<serde_json::Map<_, _>>().into()
+            }
+        }
+    }
+
+    /// What this is, for a message: `a list`, `the number 3`.
+    #[must_use]
+    pub fn describe(&self) -> Cow<'static, str> {
+        match &self.value {
+            Value::Null => "nothing".into(),
+            Value::Bool(b) => format!("the boolean {b}").into(),
+            Value::Int(i) => format!("the number {i}").into(),
+            Value::Float(f) => format!("the number {f}").into(),
+            Value::String(_) => "a string".into(),
+            Value::List(_) => "a list".into(),
+            Value::Map(_) => "a map".into(),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match &self.value {
+            Value::List(nodes) => 1 + nodes.iter().map(Node::count).sum::<usize>(),
+            Value::Map(entries) => 1 + entries.iter().map(|e| 1 + e.value.count()).sum::<usize>(),
+            _ => 1,
+        }
+    }
+}
+
+/// Parses a stream of YAML documents, or one JSON document.
+///
+/// Duplicate keys, keys that are no scalars, tags, runaway aliases and nesting, and whatever the grammar
+/// refuses, are diagnostics. Documents that ended before an error are returned beside it.
+#[must_use]
+pub fn parse(source: &Source<'_>) -> (Vec<Document>, Vec<Diagnostic>) {
+    let mut builder = Builder::new(source);
+    builder.run();
+    (builder.documents, builder.problems)
+}
+
+/// A collection that has begun and not yet ended.
+enum Open {
+    List { nodes: Vec<Node>, start: usize, anchor: usize },
+    Map { entries: Vec<Entry>, seen: HashSet<String>, key: Option<(String, Span)>, start: usize, anchor: usize },
+}
+
+struct Builder<'s> {
+    source: &'s Source<'s>,
+    base: usize,
+    documents: Vec<Document>,
+    problems: Vec<Diagnostic>,
+    stack: Vec<Open>,
+    anchors: HashMap<usize, (Node, usize)>,
+    nodes: usize,
+    document_start: usize,
+    root: Option<Node>,
+    /// Where the last token ended: block collections have no end of their own.
+    last_end: usize,
+}
+
+impl<'s> Builder<'s> {
+    fn new(source: &'s Source<'s>) -> Self {
+        Builder {
+            source,
+            base: 0,
+            documents: Vec::new(),
+            problems: Vec::new(),
+            stack: Vec::new(),
+            anchors: HashMap::new(),
+            nodes: 0,
+            document_start: 0,
+            root: None,
+            last_end: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        let text = self.source.text();
+        // A byte order mark is allowed at the start; the parser is not shown it.
+        let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+        self.base = text.len() - body.len();
+        for item in Parser::new_from_str(body) {
+            if self.problems.len() >= MAX_PROBLEMS {
+                return;
+            }
+            let (event, span) = match item {
+                Ok(pair) => pair,
+                Err(error) => {
+                    let at = self.offset(error.marker());
+                    self.problem(at..at, format!("not valid YAML: {}", error.info()));
+                    return;
+                }
+            };
+            let range = self.offset(&span.start)..self.offset(&span.end);
+            if !self.event(event, range) {
+                return;
+            }
+        }
+    }
+
+    /// Takes one event in; false ends the parse.
+    fn event(&mut self, event: Event<'_>, span: Span) -> bool {
+        match event {
+            Event::DocumentStart(..) => {
+                self.document_start = span.start;
+                self.anchors.clear();
+                self.root = None;
+            }
+            Event::DocumentEnd => {
+                let end = self.last_end.max(self.document_start);
+                let root = self.root.take().unwrap_or(Node { value: Value::Null, span: end..end });
+                let template = self.helm_template(root.span.start);
+                self.documents.push(Document { root, template });
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.last_end = span.end;
+                let tag = tag.as_ref().map(|t| (t.core_suffix().map(str::to_owned), t.original()));
+                let value = match tag {
+                    None if style == ScalarStyle::Plain => resolve(&text),
+                    None => Value::String(text.into_owned()),
+                    Some((Some(core), _)) if core == "str" => Value::String(text.into_owned()),
+                    Some((Some(_), _)) => resolve(&text),
+                    Some((None, written)) => {
+                        self.problem(span.clone(), format!("the tag '{written}' is not supported"));
+                        Value::String(text.into_owned())
+                    }
+                };
+                return self.add(Node { value, span }, anchor, true);
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                self.stack.push(Open::List { nodes: Vec::new(), start: span.start, anchor });
+                return self.deep_enough(span);
+            }
+            Event::MappingStart(_, anchor, _) => {
+                self.stack.push(Open::Map {
+                    entries: Vec::new(),
+                    seen: HashSet::new(),
+                    key: None,
+                    start: span.start,
+                    anchor,
+                });
+                return self.deep_enough(span);
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if span.end > span.start {
+                    self.last_end = span.end;
+                }
+                let Some(open) = self.stack.pop() else {
+                    return true;
+                };
+                let (value, start, anchor) = match open {
+                    Open::List { nodes, start, anchor } => (Value::List(nodes), start, anchor),
+                    Open::Map { entries, start, anchor, .. } => (Value::Map(self.merged(entries)), start, anchor),
+                };
+                let span = start..self.last_end.max(start);
+                return self.add(Node { value, span }, anchor, false);
+            }
+            Event::Alias(id) => {
+                self.last_end = span.end;
+                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                    self.problem(span, "an alias inside the node it stands for".to_owned());
+                    return false;
+                };
+                self.nodes += size;
+                return self.add(node, 0, true);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn deep_enough(&mut self, span: Span) -> bool {
+        let fits = self.stack.len() <= MAX_DEPTH;
+        if !fits {
+            self.problem(span, format!("nested more than {MAX_DEPTH} levels deep"));
+        }
+        fits
+    }
+
+    /// Puts a finished node where it belongs. `scalar` nodes may become keys.
+    fn add(&mut self, node: Node, anchor: usize, scalar: bool) -> bool {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            self.problem(node.span, format!("more than {MAX_NODES} nodes once aliases are expanded"));
+            return false;
+        }
+        if anchor != 0 {
+            // The copy that aliases are served from counts too: nested anchors would copy a text many times over.
+            let size = node.count();
+            self.nodes += size;
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        let text = self.source.text();
+        match self.stack.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::List { nodes, .. }) => nodes.push(node),
+            Some(Open::Map { key, entries, seen, .. }) => match key.take() {
+                Some((name, key_span)) => {
+                    if name == "<<" || seen.insert(name.clone()) {
+                        entries.push(Entry { key: name, key_span, value: node });
+                    } else {
+                        let first = entries.iter().find(|e| e.key == name).map_or(0, |e| e.key_span.start);
+                        let line = self.source.position(first).0;
+                        let problem = self
+                            .source
+                            .error(key_span, format!("the key '{name}' stands twice in one map"))
+                            .help(format!("the first one is on line {line}; keep one of them"));
+                        self.problems.push(problem);
+                    }
+                }
+                None => {
+                    let name = match &node.value {
+                        Value::String(name) => name.clone(),
+                        Value::List(_) | Value::Map(_) => {
+                            self.problem(node.span, "a key must be a plain string".to_owned());
+                            return false;
+                        }
+                        // `1:` or `true:`; the text as written is the key, as Kubernetes reads it.
+                        _ if scalar => text.get(node.span.clone()).unwrap_or_default().to_owned(),
+                        _ => String::new(),
+                    };
+                    *key = Some((name, node.span));
+                }
+            },
+        }
+        true
+    }
+
+    /// Applies merge keys (`<<: *base`): what a map says itself wins, then the earlier of several bases.
+    fn merged(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+        if !entries.iter().any(|e| e.key == "<<") {
+            return entries;
+        }
+        let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.key == "<<");
+        for merge in merges {
+            let bases = match merge.value.value {
+                Value::List(nodes) => nodes,
+                _ => vec![merge.value],
+            };
+            for base in bases {
+                let Value::Map(inherited) = base.value else {
+                    self.problem(merge.key_span.clone(), "a merge key '<<' must stand for a map".to_owned());
+                    continue;
+                };
+                for entry in inherited {
+                    if !own.iter().any(|e| e.key == entry.key) {
+                        own.push(entry);
+                    }
+                }
+            }
+        }
+        own
+    }
+
+    fn offset(&self, marker: &Marker) -> usize {
+        let offset = match marker.byte_offset() {
+            Some(bytes) => bytes + self.base,
+            // Some errors know only line and column.
+            None => self.source.offset(marker.line(), marker.col()),
+        };
+        offset.min(self.source.text().len())
+    }
+
+    fn problem(&mut self, span: Span, message: String) {
+        self.problems.push(self.source.error(span, message));
+    }
+
+    /// Helm writes `---` and `# Source: chart/templates/file.yaml` above each document.
+    fn helm_template(&self, root_start: usize) -> Option<String> {
+        let above = self.source.text().get(self.document_start..root_start)?;
+        above.lines().find_map(|line| line.strip_prefix("# Source: ")).map(|name| name.trim().to_owned())
+    }
+}
+
+/// A plain scalar by YAML 1.2's core schema.
+fn resolve(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    let first = text.as_bytes()[0];
+    if !(first.is_ascii_digit() || matches!(first, b'+' | b'-' | b'.')) {
+        return Value::String(text.to_owned());
+    }
+    if let Some(hex) = text.strip_prefix("0x") {
+        return i64::from_str_radix(hex, 16).map_or_else(|_| Value::String(text.to_owned()), Value::Int);
+    }
+    if let Some(octal) = text.strip_prefix("0o") {
+        return i64::from_str_radix(octal, 8).map_or_else(|_| Value::String(text.to_owned()), Value::Int);
+    }
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        if let Ok(number) = text.parse() {
+            return Value::Int(number);
+        }
+        return text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Float);
+    }
+    if is_float(digits) {
+        return text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Float);
+    }
+    Value::String(text.to_owned())
+}
+
+/// `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?` of the core schema; infinities and NaN are left as strings.
+fn is_float(digits: &str) -> bool {
+    let (mantissa, exponent) = match digits.find(['e', 'E']) {
+        Some(at) => (&digits[..at], Some(&digits[at + 1..])),
+        None => (digits, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    let exponent_fits = exponent.is_none_or(|e| {
+        let e = e.strip_prefix(['+', '-']).unwrap_or(e);
+        !e.is_empty() && number(e)
+    });
+    number(whole) && number(fraction) && !(whole.is_empty() && fraction.is_empty()) && exponent_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Document, Node, Source, Value, parse};
+
+    fn one(text: &str) -> Node {
+        let (documents, problems) = parse(&Source::new("f.yaml", text));
+        assert_eq!(problems, vec![], "{text}");
+        assert_eq!(documents.len(), 1, "{text}");
+        documents[0].root.clone()
+    }
+
+    fn problem(text: &str) -> String {
+        let (_, problems) = parse(&Source::new("f.yaml", text));
+        problems.first().map(ToString::to_string).unwrap_or_default()
+    }
+
+    #[test]
+    fn scalars_follow_the_core_schema() {
+        for (text, value) in [
+            ("yes", Value::String("yes".into())),
+            ("on", Value::String("on".into())),
+            ("True", Value::Bool(true)),
+            ("~", Value::Null),
+            ("12", Value::Int(12)),
+            ("-3", Value::Int(-3)),
+            ("0x1F", Value::Int(31)),
+            ("1.10", Value::Float(1.1)),
+            ("1e3", Value::Float(1000.0)),
+            ("'1.10'", Value::String("1.10".into())),
+            ("v1.2.3", Value::String("v1.2.3".into())),
+            ("1.2.3", Value::String("1.2.3".into())),
+            ("1a2b3c4", Value::String("1a2b3c4".into())),
+            (".", Value::String(".".into())),
+            ("-", Value::List(vec![Node { value: Value::Null, span: 1..1 }])),
+            ("!!str 12", Value::String("12".into())),
+        ] {
+            assert_eq!(one(text).value, value, "{text}");
+        }
+    }
+
+    #[test]
+    fn places_survive_byte_order_marks_line_ends_and_wide_characters() {
+        for text in ["a: é\nb: [x, nginx:1]\n", "a: é\r\nb: [x, nginx:1]\r\n", "\u{feff}a: é\nb: [x, nginx:1]\n"] {
+            let root = one(text);
+            let image = root.at("b[1]").unwrap();
+            assert_eq!(&text[image.span.clone()], "nginx:1", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths_reach_quoted_keys_and_stop_where_nothing_is() {
+        let root = one("metadata: {annotations: {a.b/c: x}}\nspec:\n  containers:\n  - image: y\n");
+        assert_eq!(root.at("metadata.annotations[\"a.b/c\"]").and_then(Node::as_str), Some("x"));
+        assert_eq!(root.at("spec.containers[0].image").and_then(Node::as_str), Some("y"));
+        assert_eq!(root.at("spec.containers[1].image"), None);
+        assert_eq!(root.at("spec.containers.image"), None);
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_are_expanded_and_own_keys_win() {
+        let root = one("base: &b {image: x, name: n}\nuse: {<<: *b, name: own}\nagain: *b\n");
+        assert_eq!(root.at("use.image").and_then(Node::as_str), Some("x"));
+        assert_eq!(root.at("use.name").and_then(Node::as_str), Some("own"));
+        assert_eq!(root.at("again.name").and_then(Node::as_str), Some("n"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        assert_eq!(
+            problem("a: 1\nb: 2\na: 3\n"),
+            "f.yaml:3:1: error: the key 'a' stands twice in one map; the first one is on line 1; keep one of them"
+        );
+        assert!(problem("? [x]\n: y\n").contains("a key must be a plain string"));
+        assert!(problem("a: !custom x\n").contains("the tag '!custom' is not supported"));
+        assert!(problem("a: *nowhere\n").starts_with("f.yaml:1:4: error: not valid YAML"));
+        assert!(problem("a: [1, 2\nb: 3").contains("not valid YAML"));
+        assert!(problem("a:\n\t- x\n").starts_with("f.yaml:2:"), "{}", problem("a:\n\t- x\n"));
+        let deep = format!("{}x", "- ".repeat(250));
+        assert!(problem(&deep).contains("nested more than 200 levels deep"), "{}", problem(&deep));
+        assert!(problem(&"[".repeat(5000)).contains("not valid YAML"), "the parser has a limit of its own");
+        assert!(problem("a: {<<: 5}\n").contains("must stand for a map"));
+    }
+
+    #[test]
+    fn alias_bombs_are_stopped() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+            text += &format!("a{level}: &a{level} [{aliases}]\n");
+        }
+        assert!(problem(&text).contains("nodes once aliases are expanded"), "{}", problem(&text));
+    }
+
+    #[test]
+    fn streams_keep_documents_before_an_error_and_helm_template_names() {
+        let text = "---\n# Source: chart/templates/a.yaml\nkind: A\n---\n# Source: chart/templates/b.yaml\nkind: B\n---\nx: [\n";
+        let (documents, problems) = parse(&Source::new("f", text));
+        let names: Vec<_> = documents.iter().map(|d: &Document| d.template.as_deref()).collect();
+        assert_eq!(names, [Some("chart/templates/a.yaml"), Some("chart/templates/b.yaml")]);
+        assert_eq!(problems.len(), 1);
+    }
+
+    #[test]
+    fn json_with_tabs_is_read() {
+        let root = one("{\n\t\"kind\": \"Pod\",\n\t\"spec\": {\"containers\": [{\"image\": \"a\\u0041\"}]}\n}\n");
+        assert_eq!(root.at("spec.containers[0].image").and_then(Node::as_str), Some("aA"));
+    }
+}

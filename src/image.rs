@@ -1,0 +1,27 @@
+//! Image references as container runtimes read them: references, tags and their classes, digests, globs.
+
+mod digest;
+mod error;
+mod glob;
+mod glob_set;
+mod grammar;
+mod host;
+mod name_glob;
+mod reference;
+mod refusal;
+mod tag;
+
+#[cfg(test)]
+mod properties;
+
+pub use digest::{Algorithm, Digest};
+pub use error::{ReferenceError, ReferenceErrorReason};
+pub use glob::{GlobError, ImageGlob};
+pub use glob_set::{GlobSet, is_pattern};
+pub use name_glob::NameGlob;
+pub use reference::Reference;
+pub use refusal::{Refusal, Refusals};
+pub use tag::{Class, Classes, TagFacts};
+
+/// The longest input that is read as a reference, in bytes.
+pub const MAX_REFERENCE_BYTES: usize = 4096;

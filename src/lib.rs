@@ -1,0 +1,16 @@
+//! Tagwarden: a Kubernetes admission webhook that enforces image-tag policy, and the command line beside it.
+//!
+//! Data flows one way, through seven nouns and six functions:
+//!
+//! ```text
+//! bytes -> Request -> Vec<ImageUse> -> Plan -> Facts -> Verdict -> Response -> bytes
+//!         review      review/workload   policy   (next)   policy    review
+//! ```
+//!
+//! `image`, `policy`, `review` and `document` are the engine: pure, synchronous, without input or output,
+//! without a clock, and available without the feature `server`. Everything else is the shell around it.
+
+// The engine, in reading order. Blank lines keep it: the formatter sorts what stands together.
+pub mod image;
+
+pub mod document;
