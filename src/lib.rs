@@ -14,3 +14,5 @@
 pub mod image;
 
 pub mod document;
+
+pub mod policy;

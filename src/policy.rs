@@ -1,0 +1,115 @@
+//! Policies: read from files, compiled once, and the two pure functions `plan` and `decide`.
+
+mod compile;
+mod decide;
+mod exception;
+pub mod file;
+mod plan;
+mod show;
+mod verdict;
+
+pub use compile::{Labels, NoPolicy, NonCanonicalHost, Owner, PolicySet, Settings, TrustedLabels};
+pub use decide::decide;
+pub use file::{Mode, policy_schema};
+pub use plan::{Facts, Lookup, Plan};
+pub use show::{IMAGE_BYTES, printable};
+pub use verdict::{AllowReason, Applied, Check, Decision, Finding, FindingId, ImageVerdict, Level, Verdict};
+
+use crate::image::{Reference, ReferenceError};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Seconds since the epoch. The engine has no clock: whoever asks says when.
+pub type Seconds = i64;
+
+/// What is asked: the object around the images, as far as a verdict can depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The object's kind, `Deployment`; shown in texts.
+    pub kind: &'a str,
+    /// Where the object lives; none for cluster-scoped objects (every policy applies to them).
+    pub namespace: Option<&'a str>,
+    /// Its name; for `generateName` the prefix with `*` at its end; may be empty.
+    pub name: &'a str,
+    /// The namespace's labels from the API server's own object; none: not known (a policy with a selector then applies).
+    pub namespace_labels: Option<&'a Labels>,
+    /// A Pod: the boundary. Anything else is a template, early feedback.
+    pub is_pod: bool,
+    /// Now, for the expiry of exceptions.
+    pub now: Seconds,
+}
+
+/// One image of the object, where it stands, and what it says.
+#[derive(Clone, Debug)]
+pub struct ImageUse<'a> {
+    /// Which of a PodSpec's lists it is in.
+    pub list: List,
+    /// The container's (or volume's) name, if it has one.
+    pub container: Option<&'a str>,
+    /// The path in the object sent: `spec.template.spec.containers[0].image`.
+    pub field: FieldPath<'a>,
+    /// As written.
+    pub image: &'a str,
+    /// As read.
+    pub reference: Result<Reference<'a>, ReferenceError>,
+}
+
+/// The four places of a PodSpec, and places that configuration added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum List {
+    /// `initContainers`, sidecars among them.
+    InitContainers,
+    /// `containers`.
+    Containers,
+    /// `ephemeralContainers`.
+    EphemeralContainers,
+    /// `volumes` with an `image`.
+    Volumes,
+    /// A configured path that ends at a string.
+    Configured,
+}
+
+impl List {
+    /// As texts name an entry: `init container`, `container`, `ephemeral container`, `volume`, `image`.
+    pub fn noun(self) -> &'static str {
+        match self {
+            List::InitContainers => "init container",
+            List::Containers => "container",
+            List::EphemeralContainers => "ephemeral container",
+            List::Volumes => "volume",
+            List::Configured => "image",
+        }
+    }
+}
+
+/// Where an image stands in its object; a string only when somebody prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldPath<'a> {
+    /// `{spec}.containers[{index}].image`: the PodSpec's path, the list, the index in it.
+    PodSpec {
+        /// The path of the PodSpec, `spec.template.spec`.
+        spec: Cow<'a, str>,
+        /// Which list of it.
+        list: List,
+        /// The index in that list of the object sent.
+        index: u32,
+    },
+    /// A configured path with its indexes filled in.
+    Literal(Cow<'a, str>),
+}
+
+impl fmt::Display for FieldPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldPath::Literal(path) => f.write_str(path),
+            FieldPath::PodSpec { spec, list, index } => match list {
+                List::InitContainers => write!(f, "{spec}.initContainers[{index}].image"),
+                List::EphemeralContainers => write!(f, "{spec}.ephemeralContainers[{index}].image"),
+                List::Volumes => write!(f, "{spec}.volumes[{index}].image.reference"),
+                List::Containers | List::Configured => {
+                    write!(f, "{spec}.containers[{index}].image")
+                }
+            },
+        }
+    }
+}

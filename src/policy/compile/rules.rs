@@ -1,0 +1,237 @@
+//! Rules: image globs of all of them as one automaton, tag classes and patterns, and what they accept as text.
+
+use super::problems::{check_pattern, inside, not_empty, not_supported, unknown_class};
+use super::{ClassNames, OwnClasses};
+use crate::document::{Reader, Spanned};
+use crate::image::{Class, GlobSet, ImageGlob, is_pattern};
+use crate::policy::file::{self, CheckName, Match, Mode, OnUnresolved, Pin, Release, SameDigestAs, Text};
+use crate::policy::show::first_few;
+
+/// How many of a list a text shows.
+const SHOWN: usize = 6;
+
+/// A compiled rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    /// Its name, or `rule N` where it has none.
+    pub name: String,
+    /// The same for texts: `rule first-party`, `rule 1`.
+    pub shown: String,
+    pub tags: Tags,
+    /// What it accepts, for texts: `release (v1.2.3), commit (7-40 hex)`.
+    pub accepts: String,
+    /// `channel: {sameDigestAs: none}`: channel tags are judged by their text alone.
+    pub channel_by_text: bool,
+    pub mode: Option<Mode>,
+    /// `modes: {tags: ...}`.
+    pub tags_mode: Option<Mode>,
+}
+
+/// Which tags a rule lets in.
+#[derive(Clone, Debug)]
+pub(crate) enum Tags {
+    /// Any tag of no floating class, and digests.
+    NotFloating,
+    /// What is listed.
+    Listed {
+        classes: ClassNames,
+        /// Ids in the policy's `tag_patterns`.
+        patterns: Vec<usize>,
+    },
+}
+
+/// What the rules of a policy compile to; an automaton is none after an error was noted.
+pub(super) struct Compiled {
+    pub rules: Vec<Rule>,
+    pub images: Option<GlobSet>,
+    pub rule_of_glob: Vec<usize>,
+    pub names: String,
+    pub literal_hosts: Vec<String>,
+    pub tag_patterns: Option<GlobSet>,
+}
+
+/// Compiles all rules.
+pub(super) fn compile(read: &[file::Rule], classes: &OwnClasses, reader: &mut Reader<'_>) -> Compiled {
+    let mut globs: Vec<ImageGlob> = Vec::new();
+    let mut rule_of_glob = Vec::new();
+    let mut patterns: Vec<String> = classes.list.iter().map(|class| class.pattern.clone()).collect();
+    let mut rules: Vec<Rule> = Vec::with_capacity(read.len());
+    for (index, rule) in read.iter().enumerate() {
+        check_rule_name(rule, &rules, reader);
+        not_empty(&rule.images, "image", reader);
+        for text in &rule.images.value {
+            match ImageGlob::parse(&text.value) {
+                Ok(glob) => {
+                    globs.push(glob);
+                    rule_of_glob.push(index);
+                }
+                Err(error) => inside(reader, text, &error),
+            }
+        }
+        refuse_later_keys(rule, reader);
+        let (tags, accepts) = tags(rule.tags.as_ref(), classes, &mut patterns, reader);
+        let number = format!("rule {}", index + 1);
+        rules.push(Rule {
+            name: rule.name.as_ref().map_or_else(|| number.clone(), |name| name.value.clone()),
+            shown: rule.name.as_ref().map_or(number, |name| format!("rule {}", name.value)),
+            tags,
+            accepts,
+            channel_by_text: channel_by_text(rule, reader),
+            mode: rule.mode,
+            tags_mode: tags_mode(rule, reader),
+        });
+    }
+    let regexes: Vec<String> = globs.iter().map(ImageGlob::to_regex).collect();
+    let images = together(&regexes, "images", reader);
+    let tag_patterns = together(&patterns, "tag patterns", reader);
+    let mut literal_hosts: Vec<String> = globs.iter().filter_map(|g| g.literal_host().map(str::to_owned)).collect();
+    literal_hosts.sort_unstable();
+    literal_hosts.dedup();
+    let written: Vec<&str> = globs.iter().map(ImageGlob::as_str).collect();
+    Compiled { rules, images, rule_of_glob, names: first_few(&written, SHOWN), literal_hosts, tag_patterns }
+}
+
+/// All patterns as one automaton. Each was checked alone before, so only their sum can fail.
+fn together(patterns: &[String], what: &str, reader: &mut Reader<'_>) -> Option<GlobSet> {
+    match GlobSet::new(patterns) {
+        Ok(set) => Some(set),
+        Err((_, message)) => {
+            // A pattern that is wrong by itself was noted at its own place.
+            if reader.diagnostics.is_empty() {
+                reader.error(0..0, format!("the {what} of this policy do not compile together: {message}"));
+            }
+            None
+        }
+    }
+}
+
+fn check_rule_name(rule: &file::Rule, known: &[Rule], reader: &mut Reader<'_>) {
+    let Some(name) = &rule.name else { return };
+    let fits = !name.value.is_empty()
+        && name.value.len() <= 63
+        && name.value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if !fits {
+        let error = reader.error(name.span.clone(), "not a name for a rule");
+        error.help.push("use at most 63 letters, digits, '-', '_' and '.'".to_owned());
+    } else if known.iter().any(|rule| rule.name == name.value) {
+        reader.error(name.span.clone(), format!("a rule of the name '{}' stands above", name.value));
+    }
+}
+
+/// Keys that a later version will know are refused, unless their value says that nothing is asked.
+fn refuse_later_keys(rule: &file::Rule, reader: &mut Reader<'_>) {
+    let off = [
+        asked(rule.pin.as_ref(), |pin| *pin == Pin::None, "pin"),
+        asked(rule.release.as_ref(), |release| *release == Release::Ignore, "release"),
+        asked(rule.on_unresolved.as_ref(), |value| *value == OnUnresolved::Deny, "onUnresolved"),
+        asked(rule.labels.as_ref(), |labels| labels.is_empty(), "labels"),
+        asked(rule.revision.as_ref(), |value| *value == Match::Ignore, "revision"),
+        asked(rule.version.as_ref(), |value| *value == Match::Ignore, "version"),
+        asked(rule.age.as_ref(), |_| false, "age"),
+        asked(rule.platforms.as_ref(), Vec::is_empty, "platforms"),
+        asked(rule.base_images.as_ref(), Vec::is_empty, "baseImages"),
+        asked(rule.signatures.as_ref(), |_| false, "signatures"),
+        asked(rule.attestations.as_ref(), |_| false, "attestations"),
+    ];
+    for (span, key) in off.into_iter().flatten() {
+        not_supported(reader, span, &format!("the key '{key}'"));
+    }
+}
+
+/// The place and name of a key whose value asks for something.
+fn asked<T>(
+    key: Option<&Spanned<T>>,
+    is_off: impl Fn(&T) -> bool,
+    name: &'static str,
+) -> Option<(crate::document::Span, &'static str)> {
+    key.filter(|value| !is_off(&value.value)).map(|value| (value.span.clone(), name))
+}
+
+/// Of `channel`, only dropping its check is built.
+fn channel_by_text(rule: &file::Rule, reader: &mut Reader<'_>) -> bool {
+    let Some(channel) = &rule.channel else {
+        return false;
+    };
+    let keys = [
+        asked(channel.value.approved_by.as_ref(), |_| false, "channel.approvedBy"),
+        asked(channel.value.pinned.as_ref(), |_| false, "channel.pinned"),
+        asked(channel.value.search.as_ref(), |_| false, "channel.search"),
+        asked(channel.value.env.as_ref(), |_| false, "channel.env"),
+    ];
+    for (span, key) in keys.into_iter().flatten() {
+        not_supported(reader, span, &format!("the key '{key}'"));
+    }
+    match &channel.value.same_digest_as {
+        Some(SameDigestAs::None) => return true,
+        Some(SameDigestAs::Classes(span)) => not_supported(reader, span.clone(), "comparing digests of channel tags"),
+        None => not_supported(reader, channel.span.clone(), "comparing digests of channel tags"),
+    }
+    if let Some(last) = reader.diagnostics.last_mut() {
+        last.help = vec!["write 'channel: {sameDigestAs: none}' to judge channel tags by their text alone".to_owned()];
+    }
+    false
+}
+
+/// `modes` may name the checks that a rule decides; today that is one.
+fn tags_mode(rule: &file::Rule, reader: &mut Reader<'_>) -> Option<Mode> {
+    let mut tags = None;
+    for (check, mode) in rule.modes.iter().flat_map(|modes| &modes.0) {
+        match check.value {
+            CheckName::Tags => tags = Some(*mode),
+            CheckName::Reference | CheckName::Registry => {
+                let message = format!("no rule decides the check '{}'", check.value.name());
+                let error = reader.error(check.span.clone(), message);
+                error.help.push("its mode is spec.mode, or that of an override without 'rules'".to_owned());
+            }
+            later => not_supported(reader, check.span.clone(), &format!("the check '{}'", later.name())),
+        }
+    }
+    tags
+}
+
+/// Reads `tags`: classes by name, patterns by their metacharacters; and says what they accept.
+fn tags(
+    read: Option<&Spanned<Vec<Text>>>,
+    own: &OwnClasses,
+    all_patterns: &mut Vec<String>,
+    reader: &mut Reader<'_>,
+) -> (Tags, String) {
+    let Some(list) = read else {
+        return (Tags::NotFloating, "any tag that does not float, and digests".to_owned());
+    };
+    not_empty(list, "tag class or pattern", reader);
+    let mut classes = ClassNames::default();
+    let mut patterns = Vec::new();
+    let mut accepts = Vec::new();
+    for text in &list.value {
+        if is_pattern(&text.value) {
+            check_pattern(text, reader);
+            patterns.push(all_patterns.len());
+            all_patterns.push(text.value.clone());
+            accepts.push(format!("tags like {}", shown(&text.value)));
+        } else if classes.add(&text.value, own) {
+            accepts.push(describe(&text.value, own));
+        } else {
+            unknown_class(text, own, "a tag class or a pattern", reader);
+        }
+    }
+    (Tags::Listed { classes, patterns }, first_few(&accepts, SHOWN))
+}
+
+/// `release (v1.2.3)`.
+fn describe(name: &str, own: &OwnClasses) -> String {
+    if let Some(class) = own.list.iter().find(|class| class.name == name) {
+        return format!("{name} ({})", shown(&class.pattern));
+    }
+    Class::from_name(name).map_or_else(String::new, |class| format!("{name} ({})", class.example()))
+}
+
+/// A pattern for texts: as its author wrote it (it was checked to be ASCII), cut where it is long.
+fn shown(pattern: &str) -> String {
+    const MOST: usize = 60;
+    let printable: String = pattern.chars().filter(|c| (' '..='~').contains(c)).collect();
+    match printable.get(..MOST) {
+        Some(start) if printable.len() > MOST => format!("{start}..."),
+        _ => printable,
+    }
+}

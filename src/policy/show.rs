@@ -1,0 +1,75 @@
+//! How strings from outside are shown: printable ASCII, bounded.
+
+use std::fmt::Write as _;
+
+/// Bytes of an image that texts show.
+pub const IMAGE_BYTES: usize = 120;
+
+/// `text` as printable ASCII of at most `limit` bytes: everything else is escaped as Rust writes it (`\u{430}`, `\n`),
+/// never cut inside an escape, and `...` stands at the end of what was cut.
+#[must_use]
+pub fn printable(text: &str, limit: usize) -> String {
+    let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'\\';
+    if text.len() <= limit && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len().min(limit));
+    // Where the text may be cut so that the dots still fit.
+    let mut cut = 0;
+    for c in text.chars() {
+        if c.is_ascii() && plain(c as u8) {
+            out.push(c);
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{}", c.escape_default());
+        }
+        if out.len() + 3 <= limit {
+            cut = out.len();
+        }
+        if out.len() > limit {
+            out.truncate(cut);
+            out.push_str("...");
+            break;
+        }
+    }
+    out
+}
+
+/// The first few of a list, and how many more there are: `a, b, c, +4 more`.
+pub(crate) fn first_few<S: AsRef<str>>(items: &[S], most: usize) -> String {
+    let shown: Vec<&str> = items.iter().take(most).map(AsRef::as_ref).collect();
+    let mut out = shown.join(", ");
+    if items.len() > most {
+        let _ = write!(out, ", +{} more", items.len() - most);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{first_few, printable};
+
+    #[test]
+    fn everything_but_printable_ascii_is_escaped() {
+        assert_eq!(printable("nginx:1", 120), "nginx:1");
+        assert_eq!(printable("a\u{430}\n\x1b[31m", 120), "a\\u{430}\\n\\u{1b}[31m");
+        assert_eq!(printable("a\\n", 120), "a\\\\n", "a written backslash is not taken for an escape");
+    }
+
+    #[test]
+    fn cuts_fit_the_limit_and_never_split_an_escape() {
+        assert_eq!(printable("abcdefgh", 8), "abcdefgh");
+        assert_eq!(printable("abcdefghi", 8), "abcde...");
+        for limit in 3..40 {
+            let shown = printable(&"\u{430}".repeat(20), limit);
+            assert!(shown.len() <= limit, "{shown}");
+            assert_eq!(shown.matches('{').count(), shown.matches('}').count(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn lists_say_how_many_more_there_are() {
+        assert_eq!(first_few(&["a", "b"], 3), "a, b");
+        assert_eq!(first_few(&["a", "b", "c"], 2), "a, b, +1 more");
+    }
+}

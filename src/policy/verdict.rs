@@ -1,0 +1,322 @@
+//! Verdicts: decisions, findings with their ids in one table, and the reason that every allow carries.
+
+use super::{FieldPath, List, Mode};
+use crate::image::Reference;
+
+/// The checks that policies, exceptions and metrics name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Check {
+    /// Is it an image reference, and none of the trick shapes?
+    Reference,
+    /// Does a rule name its registry and repository?
+    Registry,
+    /// Is its tag of an allowed class?
+    Tags,
+    /// Are there too many images, or too long ones?
+    Limits,
+    /// Does a policy cover the namespace?
+    Policy,
+    /// Is the object of a kind that a table knows?
+    Kind,
+    /// Did we fail ourselves?
+    Internal,
+}
+
+impl Check {
+    /// Its name in policies, exceptions, metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Check::Reference => "reference",
+            Check::Registry => "registry",
+            Check::Tags => "tags",
+            Check::Limits => "limits",
+            Check::Policy => "policy",
+            Check::Kind => "kind",
+            Check::Internal => "internal",
+        }
+    }
+}
+
+/// Every finding that this build can make. The numbers are for ever; see docs/findings.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FindingId {
+    /// Not a valid image reference.
+    Tw100,
+    /// A refused shape: it parses, but is a trap.
+    Tw101,
+    /// No rule names this registry or repository.
+    Tw110,
+    /// The tag's class is not allowed.
+    Tw120,
+    /// More images, or a longer reference, than the limits allow.
+    Tw197,
+    /// No policy covers the namespace.
+    Tw198,
+    /// A created object of a kind that no table knows.
+    Tw199,
+    /// Our own failure.
+    Tw999,
+}
+
+impl FindingId {
+    /// All of them, in order.
+    pub const ALL: [FindingId; 8] = [
+        FindingId::Tw100,
+        FindingId::Tw101,
+        FindingId::Tw110,
+        FindingId::Tw120,
+        FindingId::Tw197,
+        FindingId::Tw198,
+        FindingId::Tw199,
+        FindingId::Tw999,
+    ];
+
+    /// Code, check and title: the one table of findings.
+    const fn row(self) -> (&'static str, Check, &'static str) {
+        match self {
+            FindingId::Tw100 => ("TW100", Check::Reference, "not a valid image reference"),
+            FindingId::Tw101 => ("TW101", Check::Reference, "a refused shape of image reference"),
+            FindingId::Tw110 => ("TW110", Check::Registry, "no rule names this registry or repository"),
+            FindingId::Tw120 => ("TW120", Check::Tags, "the tag's class is not allowed"),
+            FindingId::Tw197 => ("TW197", Check::Limits, "more images, or a longer reference, than the limits allow"),
+            FindingId::Tw198 => ("TW198", Check::Policy, "no policy covers the namespace"),
+            FindingId::Tw199 => ("TW199", Check::Kind, "a created object of a kind that no table knows"),
+            FindingId::Tw999 => ("TW999", Check::Internal, "an internal failure"),
+        }
+    }
+
+    /// Its code, `TW120`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The check it belongs to.
+    #[must_use]
+    pub const fn check(self) -> Check {
+        self.row().1
+    }
+
+    /// What it says, in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.row().2
+    }
+}
+
+/// How loud a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// Mode audit.
+    Note,
+    /// Mode warn.
+    Warning,
+    /// Mode enforce.
+    Error,
+}
+
+impl Level {
+    /// `note`, `warning`, `error`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Note => "note",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
+/// What becomes of a request, or of one image of it, from the mildest to the strictest. The default denies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Decision {
+    /// Nothing is wrong, for a stated reason.
+    Allow,
+    /// Something is wrong that is only recorded.
+    Audit,
+    /// Something is wrong that its author is told.
+    Warn,
+    /// It could not be decided.
+    Unresolved,
+    /// Something is wrong that is not let in.
+    #[default]
+    Deny,
+}
+
+impl Decision {
+    /// Its name in logs, metrics and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Decision::Allow => "allow",
+            Decision::Audit => "audit",
+            Decision::Warn => "warn",
+            Decision::Unresolved => "unresolved",
+            Decision::Deny => "deny",
+        }
+    }
+
+    /// Whether the object may pass.
+    #[must_use]
+    pub const fn admits(self) -> bool {
+        matches!(self, Decision::Allow | Decision::Audit | Decision::Warn)
+    }
+}
+
+impl From<Mode> for Decision {
+    /// What a finding in this mode leads to.
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Audit => Decision::Audit,
+            Mode::Warn => Decision::Warn,
+            Mode::Enforce => Decision::Deny,
+        }
+    }
+}
+
+/// One thing that is wrong with one image, or with the object as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding<'a> {
+    /// Which.
+    pub id: FindingId,
+    /// The effective mode: rule, override, exception and `maxMode` counted in.
+    pub mode: Mode,
+    /// The policy's name; empty where none is at work (TW198, TW999).
+    pub policy: &'a str,
+    /// The rule that decided, if one did.
+    pub rule: Option<&'a str>,
+    /// The exception that let it through, if one did.
+    pub exception: Option<&'a str>,
+    /// One line of printable ASCII; what stems from the image is escaped and cut.
+    pub message: String,
+    /// An image to write instead, where one is known.
+    pub use_instead: Option<String>,
+}
+
+impl Finding<'_> {
+    /// How loud it is.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        match self.mode {
+            Mode::Audit => Level::Note,
+            Mode::Warn => Level::Warning,
+            Mode::Enforce => Level::Error,
+        }
+    }
+}
+
+/// Why one policy let one image in. There is no allow without a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowReason<'a> {
+    /// A rule, by its name.
+    Rule(&'a str),
+    /// No rule names it, and the policy says `unmatched: allow`.
+    Unmatched,
+    /// An exception, by its id; the finding that it excuses stands beside it.
+    Exception(&'a str),
+    /// There are findings, in a mode that does not deny.
+    NotEnforced(Mode),
+}
+
+/// What one policy said of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied<'a> {
+    /// The policy's name.
+    pub policy: &'a str,
+    /// The rule that decided: its name, or `rule N` where it has none.
+    pub rule: Option<&'a str>,
+    /// What is wrong.
+    pub finding: Option<Finding<'a>>,
+    /// Why it was let in; none: it was not.
+    pub allowed: Option<AllowReason<'a>>,
+}
+
+/// One image's verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageVerdict<'a> {
+    /// Which of the PodSpec's lists it is in.
+    pub list: List,
+    /// The container's (or volume's) name.
+    pub container: Option<&'a str>,
+    /// Its place in the object.
+    pub field: FieldPath<'a>,
+    /// As written.
+    pub image: &'a str,
+    /// As read, if it could be.
+    pub reference: Option<Reference<'a>>,
+    /// The tag class shown: own classes of the first applicable policy that has one first, then the built-in order.
+    pub class: Option<&'a str>,
+    /// One entry for each policy that applies, in the order of their names.
+    pub applied: Vec<Applied<'a>>,
+    /// The strictest over them; `Allow` where no policy applies (the object's findings then say so).
+    pub decision: Decision,
+}
+
+impl ImageVerdict<'_> {
+    /// All findings on this image, in policy order.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding<'_>> {
+        self.applied.iter().filter_map(|applied| applied.finding.as_ref())
+    }
+}
+
+/// The verdict on a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict<'a> {
+    /// The strictest over images and object. The default denies.
+    pub decision: Decision,
+    /// Names of the policies that apply to the namespace, in order; empty: none covers it.
+    pub policies: Vec<&'a str>,
+    /// Findings about the object as a whole (TW197 for too many images, TW198, TW199, TW999).
+    pub object_findings: Vec<Finding<'a>>,
+    /// Every image judged, in the order given.
+    pub images: Vec<ImageVerdict<'a>>,
+}
+
+impl<'a> Verdict<'a> {
+    /// All findings, those of the object first.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding<'a>> {
+        let of_images = self.images.iter().flat_map(|image| &image.applied).filter_map(|a| a.finding.as_ref());
+        self.object_findings.iter().chain(of_images)
+    }
+
+    /// The verdict on a request whose judging failed (TW999): refused, as far as `max_mode` lets anything be refused.
+    #[must_use]
+    pub fn internal_failure(max_mode: Mode, message: String) -> Self {
+        let finding = Finding {
+            id: FindingId::Tw999,
+            mode: max_mode,
+            policy: "",
+            rule: None,
+            exception: None,
+            message,
+            use_instead: None,
+        };
+        Verdict { decision: max_mode.into(), object_findings: vec![finding], ..Verdict::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Decision, FindingId, Mode, Verdict};
+
+    #[test]
+    fn the_default_denies_and_only_three_decisions_admit() {
+        assert_eq!(Decision::default(), Decision::Deny);
+        assert!(!Verdict::default().decision.admits());
+        assert!(!Decision::Unresolved.admits());
+        assert!(Decision::Allow.admits() && Decision::Audit.admits() && Decision::Warn.admits());
+    }
+
+    #[test]
+    fn ids_are_unique_and_in_order() {
+        let codes: Vec<_> = FindingId::ALL.iter().map(|id| id.code()).collect();
+        assert!(codes.is_sorted() && codes.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn an_internal_failure_denies_unless_the_server_enforces_nothing() {
+        assert_eq!(Verdict::internal_failure(Mode::Enforce, String::new()).decision, Decision::Deny);
+        assert_eq!(Verdict::internal_failure(Mode::Audit, String::new()).decision, Decision::Audit);
+    }
+}

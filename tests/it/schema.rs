@@ -1,0 +1,67 @@
+//! The JSON Schema of policy files agrees with their reader on keys, types and enums.
+
+use std::fs;
+use std::path::Path;
+
+use tagwarden::document::{Source, parse};
+use tagwarden::policy::{PolicySet, Settings, policy_schema};
+
+/// Documents that the schema lets through and only compiling refuses: a marker in the corpus says why.
+const COMPILE_ONLY: &str = "# only compiling knows:";
+
+/// One policy document a case: those of the data cases are valid, those of tests/schema say what they are in a comment.
+fn corpus() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(root.join("cases")).unwrap() {
+        let path = entry.unwrap().path().join("policy.yaml");
+        if path.exists() {
+            texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    let corpus = fs::read_to_string(root.join("schema/corpus.yaml")).unwrap();
+    for (number, part) in corpus.split("\n---\n").enumerate() {
+        texts.push((format!("corpus document {}", number + 1), part.to_owned()));
+    }
+    texts
+}
+
+#[test]
+fn schema_and_reader_agree_over_the_corpus() {
+    let schema = policy_schema();
+    let validator = jsonschema::draft7::new(&schema).expect("the schema is valid draft-07");
+    let (mut valid, mut invalid, mut compile_only) = (0, 0, 0);
+    for (name, text) in corpus() {
+        let (documents, problems) = parse(&Source::new(&name, &text));
+        assert_eq!(problems, vec![], "{name}");
+        let by_schema = documents.iter().all(|document| validator.is_valid(&document.root.to_json()));
+        let read = PolicySet::compile(&[(&name, &text)], Settings::default());
+        let errors: Vec<_> = documents
+            .iter()
+            .flat_map(|d| validator.iter_errors(&d.root.to_json()).map(|e| e.to_string()).collect::<Vec<_>>())
+            .collect();
+        if text.contains(COMPILE_ONLY) {
+            compile_only += 1;
+            assert!(by_schema, "{name}: the schema refuses what it is said not to know: {errors:?}\n{text}");
+            assert!(read.is_err(), "{name}: compiles\n{text}");
+        } else {
+            assert_eq!(by_schema, read.is_ok(), "{name}: schema says {errors:?}, reader says {:?}\n{text}", read.err());
+            if by_schema { valid += 1 } else { invalid += 1 }
+        }
+    }
+    assert!(
+        valid > 20 && invalid > 20 && compile_only > 5,
+        "{valid} valid, {invalid} invalid, {compile_only} by compiling"
+    );
+}
+
+#[test]
+fn the_schema_is_draft_07_and_explains_every_key() {
+    let schema = policy_schema();
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    let spec = &schema["definitions"]["Spec"]["properties"];
+    for key in ["mode", "rules", "exceptions", "tagClasses", "noExceptions"] {
+        let text = spec[key].to_string();
+        assert!(text.contains("description"), "{key} has no description: {text}");
+    }
+}
