@@ -16,3 +16,5 @@ pub mod image;
 pub mod document;
 
 pub mod policy;
+
+pub mod review;

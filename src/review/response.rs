@@ -1,0 +1,229 @@
+//! The answer: an owned AdmissionReview, whatever became of the request.
+
+use super::consider::{About, Pass};
+use super::text::{Several, all_items, denial, enforced, field_text, one_line, warnings};
+use crate::policy::{Decision, Owner, PolicySet, Verdict};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What the API server keeps of an answer's warnings: it cuts one at 256 runes and all at 4,096, and drops one that
+/// holds a control character.
+const MAX_WARNINGS: usize = 15;
+const MAX_WARNING_BYTES: usize = 200;
+const MAX_CAUSES: usize = 100;
+const MAX_CAUSE_BYTES: usize = 500;
+const MAX_AUDIT_BYTES: usize = 1000;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'v> {
+    /// Allowed without asking a policy.
+    Passed(&'v Pass),
+    /// Judged, or failed (TW999).
+    Judged(&'v Verdict<'v>),
+    /// `/mutate`, which never denies: allowed, without a patch.
+    Untouched,
+}
+
+/// Writes the answer to a review, as JSON. Never a patch. `policies`: those that were asked, if any were; `further`:
+/// warnings beside the verdict's own.
+pub fn answer(about: &About<'_>, outcome: Outcome<'_>, policies: Option<&PolicySet>, further: &[String]) -> Vec<u8> {
+    let (allowed, mut lines) = match outcome {
+        Outcome::Passed(pass) => (true, pass.warning(about).into_iter().collect()),
+        Outcome::Judged(verdict) => (verdict.decision.admits(), warnings(verdict, about)),
+        Outcome::Untouched => (true, Vec::new()),
+    };
+    lines.extend_from_slice(further);
+    let status = match outcome {
+        Outcome::Judged(verdict) if !allowed => Some(status(verdict, about, policies)),
+        _ => None,
+    };
+    let review = Review {
+        api_version: "admission.k8s.io/v1",
+        kind: "AdmissionReview",
+        response: Response {
+            uid: &about.uid,
+            allowed,
+            status,
+            warnings: bounded_warnings(lines),
+            audit_annotations: audit_annotations(outcome, policies),
+        },
+    };
+    // Strings, numbers and maps with string keys cannot fail to serialise. Should they, an empty body is an error to
+    // the API server, which then acts by its failure policy: never an allow of ours.
+    serde_json::to_vec(&review).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    audit_annotations: BTreeMap<&'static str, String>,
+}
+
+/// `metav1.Status`. With reason `Invalid`, kubectl would hide the message.
+#[derive(Serialize)]
+struct Status<'a> {
+    status: &'static str,
+    reason: &'static str,
+    code: u16,
+    message: String,
+    details: Details<'a>,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<Cause>,
+}
+
+/// `metav1.StatusCause`: a machine-readable reason, a text, and the field it is about.
+#[derive(Serialize)]
+struct Cause {
+    reason: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    field: String,
+}
+
+fn status<'a>(verdict: &Verdict<'_>, about: &'a About<'_>, policies: Option<&PolicySet>) -> Status<'a> {
+    let causes = enforced(verdict)
+        .take(MAX_CAUSES)
+        .map(|item| Cause {
+            reason: item.finding.id.code(),
+            message: one_line(
+                &format!("{}: {}", item.line(about, Several::Yes, 120), item.finding.message),
+                MAX_CAUSE_BYTES,
+            ),
+            field: item.image.map(|image| field_text(&image.field)).unwrap_or_default(),
+        })
+        .collect();
+    Status {
+        status: "Failure",
+        reason: "Forbidden",
+        code: 403,
+        message: denial(verdict, about, |policy| owner_of(policies, policy)),
+        details: Details { name: &about.name, group: &about.group, kind: &about.kind, causes },
+    }
+}
+
+fn owner_of<'p>(policies: Option<&'p PolicySet>, policy: &str) -> Option<&'p Owner> {
+    policies?.owner(policy)
+}
+
+/// One line of printable ASCII each, no two alike, as many as the API server passes on.
+fn bounded_warnings(lines: Vec<String>) -> Vec<String> {
+    let mut bounded: Vec<String> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    let mut left_out = 0;
+    for line in lines {
+        let line = one_line(&line, MAX_WARNING_BYTES);
+        if !seen.insert(line.clone()) {
+            continue;
+        }
+        if bounded.len() < MAX_WARNINGS {
+            bounded.push(line);
+        } else {
+            left_out += 1;
+        }
+    }
+    if left_out > 0 {
+        // The last one makes room for the count, and is counted itself.
+        bounded.truncate(MAX_WARNINGS - 1);
+        bounded.push(format!("tagwarden: +{} more warnings", left_out + 1));
+    }
+    bounded
+}
+
+/// Recorded in the API server's audit log, on denials too; it puts the webhook's name and a slash before the keys.
+fn audit_annotations(outcome: Outcome<'_>, policies: Option<&PolicySet>) -> BTreeMap<&'static str, String> {
+    let mut annotations = BTreeMap::new();
+    if let Some(policies) = policies {
+        annotations.insert("policy-hash", policies.hash().to_owned());
+    }
+    match outcome {
+        Outcome::Untouched => return BTreeMap::new(),
+        Outcome::Passed(pass) => {
+            annotations.insert("decision", Decision::Allow.name().to_owned());
+            annotations.insert("reason", pass.reason().to_owned());
+        }
+        Outcome::Judged(verdict) => {
+            annotations.insert("decision", verdict.decision.name().to_owned());
+            if !verdict.policies.is_empty() {
+                annotations.insert("policies", one_line(&verdict.policies.join(","), MAX_AUDIT_BYTES));
+            }
+            let findings = findings(verdict);
+            if !findings.is_empty() {
+                annotations.insert("findings", one_line(&findings, MAX_AUDIT_BYTES));
+            }
+            let digests = digests(verdict);
+            if !digests.is_empty() {
+                annotations.insert("digest", one_line(&digests, MAX_AUDIT_BYTES));
+            }
+        }
+    }
+    annotations
+}
+
+/// `TW120 enforce acme-images spec.containers[0].image`, joined by semicolons.
+fn findings(verdict: &Verdict<'_>) -> String {
+    let mut text = String::new();
+    for item in all_items(verdict) {
+        if text.len() > MAX_AUDIT_BYTES {
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        let finding = item.finding;
+        text.push_str(&format!("{} {}", finding.id.code(), finding.mode.name()));
+        if !finding.policy.is_empty() {
+            text.push_str(&format!(" {}", finding.policy));
+        }
+        if let Some(image) = item.image {
+            text.push_str(&format!(" {}", field_text(&image.field)));
+        }
+    }
+    text
+}
+
+/// `spec.containers[0].image=sha256:...` where an image is written with its digest.
+fn digests(verdict: &Verdict<'_>) -> String {
+    let mut text = String::new();
+    for image in &verdict.images {
+        let Some(digest) = image.reference.and_then(|reference| reference.digest()) else {
+            continue;
+        };
+        if text.len() > MAX_AUDIT_BYTES {
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(&format!("{}={}", field_text(&image.field), digest.as_str()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
