@@ -18,3 +18,28 @@ pub mod document;
 pub mod policy;
 
 pub mod review;
+
+// The shell, in reading order.
+#[cfg(feature = "server")]
+pub mod config;
+
+#[cfg(feature = "server")]
+pub mod metrics;
+
+#[cfg(feature = "server")]
+pub mod telemetry;
+
+#[cfg(feature = "server")]
+pub mod watch;
+
+#[cfg(feature = "server")]
+pub mod certs;
+
+#[cfg(feature = "server")]
+pub mod cluster;
+
+#[cfg(feature = "server")]
+pub mod server;
+
+#[cfg(feature = "server")]
+pub mod cli;

@@ -1,0 +1,161 @@
+//! `tagwarden check`: manifests in, findings out, by the same two functions as in admission.
+
+mod files;
+mod judge;
+mod objects;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use super::engine::EngineArgs;
+use super::report::{Format, Input, Report, format, json, plain};
+use super::{Exit, Surroundings, written};
+use crate::document::{self, Color, Diagnostic, Source, render};
+use files::Found;
+use judge::Judge;
+pub(super) use judge::owner;
+use objects::Part;
+
+/// The arguments of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    tagwarden check --policies policies/starter deploy/\n  \
+    helm template shop charts/shop | tagwarden check --policies policies --namespace shop-prod -\n  \
+    tagwarden check --policies policies --format json --exit-zero deploy/ > report.json\n\n\
+    Directories are searched for *.yaml, *.yml and *.json, names that begin with a dot left out. An object is judged \
+    in the namespace it names, else in that of --namespace, else in `default`.\n\n\
+    Exit codes: 0 clean; 1 an enforced violation; 2 usage, policy or input error (the rest is still judged).")]
+pub struct CheckArgs {
+    /// Files and directories of manifests; `-` is standard input
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// The output's format: `plain` or `json`
+    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = format)]
+    format: Format,
+    /// Exit 1 also for findings that only warn, or that are only audited
+    #[arg(long, value_enum, value_name = "MODE", conflicts_with = "exit_zero")]
+    fail_on: Option<FailOn>,
+    /// Exit 0 whatever was found (errors still exit 2), for CI systems that judge the report
+    #[arg(long)]
+    exit_zero: bool,
+    #[command(flatten)]
+    later: Later,
+}
+
+/// The weakest findings that fail a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Warnings and what is enforced
+    Warn,
+    /// Every finding
+    Audit,
+}
+
+/// Flags of the documented interface that this version refuses by name instead of calling them unknown.
+#[derive(Debug, Args)]
+struct Later {
+    #[arg(long, hide = true, value_parser = not_yet, num_args = 0..=1, default_missing_value = "")]
+    cluster: Option<String>,
+    #[arg(long, hide = true, value_parser = not_yet)]
+    facts: Option<String>,
+    #[arg(long, hide = true, value_parser = not_yet)]
+    diff_base: Option<String>,
+    #[arg(long, hide = true, value_parser = not_yet)]
+    values: Option<String>,
+    #[arg(long, hide = true, value_parser = not_yet)]
+    layout: Option<String>,
+    #[arg(long, hide = true, value_parser = not_yet)]
+    output: Option<String>,
+}
+
+fn not_yet(_: &str) -> Result<String, String> {
+    Err("this flag is not supported yet".to_owned())
+}
+
+/// Judges everything there is, then prints; a broken file does not keep the others from being judged.
+pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let Some(engine) = args.engine.prepare(surroundings)? else { return Ok(Exit::Error) };
+    let Some(policies) = &engine.policies else {
+        bail!("no policy to check against: name a directory of policy files with --policies DIR");
+    };
+    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now };
+    let report = judge_all(args, &judge, surroundings);
+    let verdict = exit(args, &report);
+    let printed = match args.format {
+        Format::Plain => plain::write(&report, surroundings.color, surroundings.out),
+        Format::Json => json::write(&report, surroundings.out),
+    };
+    written(printed, verdict)
+}
+
+/// 2 where something could not be judged, else 1 where a finding weighs enough.
+fn exit(args: &CheckArgs, report: &Report) -> Exit {
+    let tally = report.tally();
+    let failing = match args.fail_on {
+        _ if args.exit_zero => 0,
+        None => tally.deny,
+        Some(FailOn::Warn) => tally.deny + tally.warn,
+        Some(FailOn::Audit) => tally.deny + tally.warn + tally.audit,
+    };
+    let violation = if failing > 0 { Exit::Violation } else { Exit::Clean };
+    violation.and(if report.summary.broken > 0 { Exit::Error } else { Exit::Clean })
+}
+
+fn judge_all(args: &CheckArgs, judge: &Judge<'_>, surroundings: &mut Surroundings<'_>) -> Report {
+    let mut report = Report::default();
+    for found in files::find(&args.paths) {
+        let (name, text) = match found {
+            Found::Stdin => (files::STDIN.to_owned(), files::read_text(files::STDIN, &mut *surroundings.input)),
+            Found::File(path) => (files::shown(&path), files::read_file(&path)),
+            Found::Problem(problem) => (String::new(), Err(Box::new(problem))),
+        };
+        match text {
+            Ok(text) => judge_text(Input { name, text }, judge, &mut report, surroundings),
+            Err(problem) => {
+                report.summary.broken += 1;
+                complain(&[*problem], "", surroundings);
+            }
+        }
+    }
+    report
+}
+
+/// Judges every object of a text; what is wrong with the text itself goes to standard error.
+fn judge_text(input: Input, judge: &Judge<'_>, report: &mut Report, surroundings: &mut Surroundings<'_>) {
+    let source = Source::new(&input.name, &input.text);
+    let (documents, problems) = document::parse(&source);
+    let index = report.inputs.len();
+    report.summary.files += 1;
+    for document in &documents {
+        for part in objects::parts(&document.root) {
+            match part {
+                Part::Object(object) => {
+                    let context = judge::Context { source: &source, index, template: document.template.as_deref() };
+                    judge.object(&object, &context, report);
+                }
+                // What a syntax error left over is no finding of its own.
+                Part::NoManifest if problems.is_empty() => {
+                    report.summary.is_no_manifest(document.template.as_deref().unwrap_or(&input.name));
+                }
+                Part::NoManifest => {}
+            }
+        }
+    }
+    if !problems.is_empty() {
+        report.summary.broken += 1;
+        complain(&problems, &input.text, surroundings);
+    }
+    report.inputs.push(input);
+}
+
+/// Shows what is wrong with an input, in full, on standard error.
+fn complain(problems: &[Diagnostic], text: &str, surroundings: &mut Surroundings<'_>) {
+    for problem in problems {
+        // A closed standard error takes nothing from the verdict.
+        let _ = writeln!(surroundings.err, "{}", render(problem, text, Color::Never));
+    }
+}

@@ -1,0 +1,166 @@
+//! What `check` and `explain` share: the flags that choose policies and namespace, and the policies loaded from them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use super::Surroundings;
+use crate::config::{Config, Overrides};
+use crate::document::{Color, Diagnostic, render};
+use crate::policy::{Labels, PolicySet, Settings, TrustedLabels};
+use crate::review::Workloads;
+use crate::watch::policy_files;
+
+/// The flags.
+#[derive(Debug, Args)]
+pub(super) struct EngineArgs {
+    /// A directory of policy files (not searched recursively); may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub policies: Vec<PathBuf>,
+    /// The server's configuration file: its settings decide here too
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The namespace of objects that name none [default: default]
+    #[arg(short, long, value_name = "NAME", value_parser = namespace)]
+    pub namespace: Option<String>,
+    /// A label of the namespace; may be given several times. Without any, labels are unknown: policies with a selector apply
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub namespace_labels: Vec<(String, String)>,
+    /// Ask no registry (nothing that is judged so far needs one)
+    #[arg(long)]
+    pub offline: bool,
+}
+
+impl EngineArgs {
+    /// The namespace where none is written in the object.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
+    }
+
+    /// The given labels and the one that every namespace has; none where none were given.
+    pub fn labels_of(&self, namespace: &str) -> Option<Labels> {
+        if self.namespace_labels.is_empty() {
+            return None;
+        }
+        let mut labels: Labels = self.namespace_labels.iter().cloned().collect();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+        Some(labels)
+    }
+
+    /// Reads configuration and policies. None, after every problem in them was written to standard error.
+    pub fn prepare(&self, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<Engine>> {
+        let overrides = Overrides { policy_dirs: self.policies.clone(), ..Overrides::default() };
+        let config = match Config::load(self.config.as_deref(), &overrides) {
+            Ok(config) => config,
+            Err(error) => {
+                // Nobody is left to tell when standard error is closed too.
+                let _ = write!(surroundings.err, "{}", error.rendered(Color::Never));
+                return Ok(None);
+            }
+        };
+        let mut settings = config.settings;
+        if self.config.is_none() {
+            settings.trusted_labels = TrustedLabels::All;
+        }
+        let policies = if config.policy_dirs.is_empty() {
+            None
+        } else {
+            let sources = read_all(&config.policy_dirs)?;
+            match PolicySet::compile(&sources, settings.clone()) {
+                Ok(policies) => Some(policies),
+                Err(diagnostics) => {
+                    show(&diagnostics, &sources, surroundings);
+                    return Ok(None);
+                }
+            }
+        };
+        let infrastructure = config.infrastructure_namespaces;
+        Ok(Some(Engine { policies, settings, workloads: config.workloads, infrastructure }))
+    }
+}
+
+/// What judging needs, ready to use.
+pub(super) struct Engine {
+    /// The policies of all directories; none where no directory was named.
+    pub policies: Option<PolicySet>,
+    /// The configuration's settings, or the defaults with every label trusted.
+    pub settings: Settings,
+    /// The kinds that have images.
+    pub workloads: Workloads,
+    /// Namespaces that are never judged.
+    pub infrastructure: BTreeSet<String>,
+}
+
+/// The policy files of all directories, each with its name.
+fn read_all(directories: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut sources = Vec::new();
+    for directory in directories {
+        let files = policy_files(directory).map_err(anyhow::Error::msg)?;
+        if files.is_empty() {
+            bail!("no policy file in {}: put a *.yaml, *.yml or *.json there", directory.display());
+        }
+        for file in files {
+            sources.push(read(&file)?);
+        }
+    }
+    Ok(sources)
+}
+
+fn read(file: &Path) -> anyhow::Result<(String, String)> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let Ok(text) = String::from_utf8(bytes) else { bail!("{} is not UTF-8: save it as UTF-8", file.display()) };
+    Ok((file.display().to_string(), text))
+}
+
+/// Writes diagnostics of policy files to standard error; without colour, because that is decided for the output.
+fn show(diagnostics: &[Diagnostic], sources: &[(String, String)], surroundings: &mut Surroundings<'_>) {
+    for diagnostic in diagnostics {
+        let text = sources.iter().find(|(name, _)| *name == diagnostic.file).map_or("", |(_, text)| text);
+        let _ = writeln!(surroundings.err, "{}", render(diagnostic, text, Color::Never));
+    }
+}
+
+/// A namespace's name, as the API server would accept it.
+fn namespace(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = !text.is_empty()
+        && text.len() <= 63
+        && text.chars().all(|c| plain(c) || c == '-')
+        && text.starts_with(plain)
+        && text.ends_with(plain);
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err("a namespace has at most 63 of a-z, 0-9 and '-', and begins and ends with a letter or digit".to_owned())
+}
+
+/// One `key=value`.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE, `environment=prod` say".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{label, namespace};
+
+    #[test]
+    fn namespaces_are_names_that_can_exist() {
+        assert_eq!(namespace("shop-prod").as_deref(), Ok("shop-prod"));
+        for bad in ["", "Shop", "-a", "a-", "a_b", "a/b", &"a".repeat(64)] {
+            assert!(namespace(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_pairs() {
+        assert_eq!(label("a.b/c=d=e"), Ok(("a.b/c".to_owned(), "d=e".to_owned())));
+        assert!(label("a").is_err());
+        assert!(label("=a").is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! `tagwarden explain`: every step from an image reference to its verdict.
+
+mod json;
+mod text;
+
+use clap::Args;
+
+use super::check::owner;
+use super::engine::{Engine, EngineArgs};
+use super::report::{Format, Located, Subject, format};
+use super::{Exit, Surroundings, written};
+use crate::image::{Reference, ReferenceError, Refusal};
+use crate::policy::{
+    AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, ImageUse, Labels, List, NonCanonicalHost,
+    PolicySet, Request, Settings, Verdict, decide,
+};
+
+/// The arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    tagwarden explain --offline nginx:latest\n  \
+    tagwarden explain --policies policies/starter --namespace shop-prod registry.example.com/acme/api:v1.4.2\n  \
+    tagwarden explain --offline --format json ghcr.io/org/app@sha256:...\n\n\
+    Without --policies the reference is parsed, classified, and held against the shapes that are always refused.\n\
+    The image is judged as that of a Pod.\n\n\
+    Exit codes: 0 admitted; 1 denied; 2 usage or policy error; 3 could not decide.")]
+pub struct ExplainArgs {
+    /// The image reference, exactly as it would be written in a manifest
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// The output's format: `plain` or `json`
+    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = format)]
+    format: Format,
+}
+
+/// All steps, for either format.
+struct Explanation<'a> {
+    /// As written.
+    image: &'a str,
+    /// As read.
+    reference: Result<Reference<'a>, ReferenceError>,
+    /// The class shown.
+    class: Option<String>,
+    /// The trap that the reference is refused as.
+    refused: Option<Refusal>,
+    /// Where it is judged.
+    namespace: &'a str,
+    /// The namespace's labels; none: not known.
+    labels: Option<Labels>,
+    /// Whether the configuration calls the namespace infrastructure: nothing in it is judged.
+    infrastructure: bool,
+    /// Each policy loaded, in name order; none: no policies were given.
+    policies: Option<Vec<Step>>,
+    /// Findings of no policy.
+    findings: Vec<Located>,
+    /// What comes of it.
+    decision: Decision,
+}
+
+/// What one policy says.
+struct Step {
+    /// The policy's name.
+    name: String,
+    /// What it ruled; none: it does not apply to the namespace.
+    ruling: Option<Ruling>,
+}
+
+/// A policy's ruling.
+struct Ruling {
+    /// The rule that decided.
+    rule: Option<String>,
+    /// What is wrong.
+    findings: Vec<Located>,
+    /// Why it was let in, if it was.
+    allowed: Option<String>,
+}
+
+/// Explains, prints, and ends as the decision says.
+pub(super) fn run(args: &ExplainArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let Some(engine) = args.engine.prepare(surroundings)? else { return Ok(Exit::Error) };
+    let explanation = match &engine.policies {
+        Some(policies) => by_policies(args, policies, &engine, surroundings),
+        None => by_shape(args, &engine.settings),
+    };
+    let verdict = match explanation.decision {
+        Decision::Allow | Decision::Audit | Decision::Warn => Exit::Clean,
+        Decision::Unresolved => Exit::Undecided,
+        Decision::Deny => Exit::Violation,
+    };
+    let printed = match args.format {
+        Format::Plain => text::write(&explanation, surroundings.out),
+        Format::Json => json::write(&explanation, surroundings.out),
+    };
+    written(printed, verdict)
+}
+
+/// Without policies: what the reference is, and whether it is one of the shapes that no default admits.
+fn by_shape<'a>(args: &'a ExplainArgs, settings: &Settings) -> Explanation<'a> {
+    let reference = Reference::parse(&args.image);
+    let refused = reference.as_ref().ok().and_then(|reference| refused_by_default(reference, settings));
+    let denied = reference.is_err() || refused.is_some();
+    Explanation {
+        image: &args.image,
+        class: reference.as_ref().ok().and_then(built_in_class),
+        reference,
+        refused,
+        namespace: args.engine.namespace(),
+        labels: args.engine.labels_of(args.engine.namespace()),
+        infrastructure: false,
+        policies: None,
+        findings: Vec::new(),
+        decision: if denied { Decision::Deny } else { Decision::Allow },
+    }
+}
+
+/// The first trap that the settings do not relax. A short name is allowed unless a policy says otherwise.
+fn refused_by_default(reference: &Reference<'_>, settings: &Settings) -> Option<Refusal> {
+    let normalised = settings.non_canonical_host == NonCanonicalHost::Normalise;
+    reference.refusals().iter().find(|refusal| match refusal {
+        Refusal::ShortName => false,
+        Refusal::NonCanonicalHost => !normalised,
+        _ => true,
+    })
+}
+
+fn built_in_class(reference: &Reference<'_>) -> Option<String> {
+    reference.tag_facts().classes.iter().next().map(|class| class.name().to_owned())
+}
+
+/// With policies: the verdict that admission would reach for a Pod with this image.
+fn by_policies<'a>(
+    args: &'a ExplainArgs,
+    policies: &PolicySet,
+    engine: &Engine,
+    surroundings: &Surroundings<'_>,
+) -> Explanation<'a> {
+    let namespace = args.engine.namespace();
+    let labels = args.engine.labels_of(namespace);
+    let request = Request {
+        kind: "Pod",
+        namespace: Some(namespace),
+        name: "",
+        namespace_labels: labels.as_ref(),
+        is_pod: true,
+        now: surroundings.now,
+    };
+    let reference = Reference::parse(&args.image);
+    let images = [ImageUse {
+        list: List::Containers,
+        container: None,
+        field: FieldPath::Literal("".into()),
+        image: &args.image,
+        reference: reference.clone(),
+    }];
+    let infrastructure = engine.infrastructure.contains(namespace);
+    let verdict = if infrastructure {
+        // The API server sends no review from there.
+        Verdict { decision: Decision::Allow, ..Verdict::default() }
+    } else {
+        decide(policies.plan(&request, &images), &images, &Facts::default())
+    };
+    let image = verdict.images.first();
+    let subject = image.map(|image| Subject { field: None, ..Subject::of(image) });
+    let located = |finding: &Finding| Located {
+        finding: finding.into(),
+        object: None,
+        subject: subject.clone(),
+        place: None,
+        owner: owner(policies, finding.policy),
+    };
+    let applied = image.map_or(&[][..], |image| &image.applied);
+    let class = image.and_then(|image| image.class).map(str::to_owned);
+    Explanation {
+        image: &args.image,
+        refused: reference.as_ref().ok().and_then(|reference| refused_by_policy(reference, applied)),
+        class: class.or_else(|| reference.as_ref().ok().and_then(built_in_class)),
+        reference,
+        namespace,
+        labels,
+        infrastructure,
+        policies: Some(steps(policies, &verdict, applied, located)),
+        findings: verdict.object_findings.iter().map(located).collect(),
+        decision: verdict.decision,
+    }
+}
+
+/// The trap that a policy refuses the reference as: the one that its finding names.
+fn refused_by_policy(reference: &Reference<'_>, applied: &[Applied<'_>]) -> Option<Refusal> {
+    let mut findings = applied.iter().filter_map(|applied| applied.finding.as_ref());
+    let finding = findings.find(|finding| finding.id == FindingId::Tw101)?;
+    let named = reference.refusals().iter().find(|refusal| finding.message.contains(refusal.message()));
+    named.or_else(|| reference.refusals().iter().next())
+}
+
+/// Every loaded policy, those that do not apply among them.
+fn steps(
+    policies: &PolicySet,
+    verdict: &Verdict<'_>,
+    applied: &[Applied<'_>],
+    located: impl Fn(&Finding) -> Located,
+) -> Vec<Step> {
+    let step = |name: &str| {
+        let ruling = applied.iter().find(|applied| applied.policy == name).map(|applied| Ruling {
+            rule: applied.rule.map(str::to_owned),
+            findings: applied.finding.iter().map(&located).collect(),
+            allowed: applied.allowed.map(reason),
+        });
+        let applies = verdict.policies.contains(&name);
+        let silent = Ruling { rule: None, findings: Vec::new(), allowed: None };
+        Step { name: name.to_owned(), ruling: applies.then(|| ruling.unwrap_or(silent)) }
+    };
+    policies.policies().map(|(name, _)| step(name)).collect()
+}
+
+/// Why a policy lets an image in.
+fn reason(allowed: AllowReason<'_>) -> String {
+    match allowed {
+        AllowReason::Rule(rule) => format!("by {rule}"),
+        AllowReason::Unmatched => "because no rule names it, and unmatched is allow".to_owned(),
+        AllowReason::Exception(id) => format!("by exception {id}"),
+        AllowReason::NotEnforced(mode) => format!("because its mode is {}", mode.name()),
+    }
+}

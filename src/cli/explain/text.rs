@@ -1,0 +1,138 @@
+//! The explanation for people: one step a line, aligned.
+
+use std::io::{self, Write};
+
+use super::{Explanation, Step};
+use crate::cli::report::Located;
+use crate::image::{Reference, ReferenceError};
+use crate::policy::{Decision, printable};
+
+/// Bytes of the image as written that are shown; a reference may have 4 KiB.
+const SHOWN_BYTES: usize = 512;
+
+/// Writes the explanation.
+pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let mut lines = Lines { out };
+    lines.line("image", &printable(explanation.image, SHOWN_BYTES))?;
+    match &explanation.reference {
+        Ok(reference) => parsed(reference, explanation, &mut lines)?,
+        Err(error) => unparsed(error, &mut lines)?,
+    }
+    policies(explanation, &mut lines)?;
+    lines.line("verdict", &verdict(explanation))?;
+    lines.out.flush()
+}
+
+/// Writes aligned lines: a name, then what there is to say.
+struct Lines<'w> {
+    out: &'w mut dyn Write,
+}
+
+impl Lines<'_> {
+    fn line(&mut self, name: &str, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{name:<12}{text}")
+    }
+}
+
+/// What the reference says, part by part.
+fn parsed(reference: &Reference<'_>, explanation: &Explanation<'_>, lines: &mut Lines<'_>) -> io::Result<()> {
+    let canonical = reference.canonical_registry();
+    let registry = match reference.registry() {
+        written if reference.is_short() => format!("{written} (none is written)"),
+        written if written == canonical => written.to_owned(),
+        written => format!("{written} (canonical: {canonical})"),
+    };
+    lines.line("registry", &registry)?;
+    lines.line("repository", &reference.repository())?;
+    let tag = match reference.tag() {
+        Some(tag) if reference.tag_defaulted() => format!("{tag} (none is written)"),
+        Some(tag) => tag.to_owned(),
+        None => "none".to_owned(),
+    };
+    lines.line("tag", &tag)?;
+    lines.line("digest", reference.digest().map_or("none", |digest| digest.as_str()))?;
+    let class = explanation.class.as_deref().unwrap_or("none of the known ones");
+    let facts = reference.tag_facts();
+    let arch = facts.arch.map_or_else(String::new, |arch| format!(", architecture {arch}"));
+    let env = facts.env.map_or_else(String::new, |env| format!(", environment {env}"));
+    lines.line("class", &format!("{class}{arch}{env}"))?;
+    match explanation.refused {
+        Some(refusal) => lines.line("refused", &format!("{}: {}", refusal.name(), refusal.message())),
+        None => lines.line("refused", "no"),
+    }
+}
+
+/// Why it is no reference.
+fn unparsed(error: &ReferenceError, lines: &mut Lines<'_>) -> io::Result<()> {
+    let at = error.position;
+    lines.line("error", &format!("{} at byte {at}: {}", error.reason.name(), error.message()))?;
+    match &error.suggestion {
+        Some(suggestion) => lines.line("", &format!("did you mean {suggestion}?")),
+        None => Ok(()),
+    }
+}
+
+fn policies(explanation: &Explanation<'_>, lines: &mut Lines<'_>) -> io::Result<()> {
+    let Some(steps) = &explanation.policies else {
+        return lines.line("policies", "none given (--policies DIR)");
+    };
+    let labels = match &explanation.labels {
+        None => "labels unknown, so selectors match".to_owned(),
+        Some(labels) => labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", "),
+    };
+    lines.line("namespace", &format!("{} ({labels})", explanation.namespace))?;
+    if explanation.infrastructure {
+        return lines.line("policies", "none judges an infrastructure namespace");
+    }
+    for step in steps {
+        one_policy(step, lines)?;
+    }
+    explanation.findings.iter().try_for_each(|located| finding(located, lines))
+}
+
+fn one_policy(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
+    let Some(ruling) = &step.ruling else {
+        return lines.line("policy", &format!("{}: does not apply to this namespace", step.name));
+    };
+    lines.line("policy", &format!("{}: applies", step.name))?;
+    lines.line("  rule", ruling.rule.as_deref().unwrap_or("none names this image"))?;
+    for located in &ruling.findings {
+        finding(located, lines)?;
+    }
+    match &ruling.allowed {
+        Some(why) => lines.line("  allowed", why),
+        None => Ok(()),
+    }
+}
+
+fn finding(located: &Located, lines: &mut Lines<'_>) -> io::Result<()> {
+    let finding = &located.finding;
+    let check = finding.id.check().name();
+    lines.line("  finding", &format!("{} {check}, mode {}", finding.id.code(), finding.mode.name()))?;
+    lines.line("", &finding.message)?;
+    if let Some(instead) = &finding.use_instead {
+        lines.line("", &format!("use: {instead}"))?;
+    }
+    if let Some(id) = &finding.exception {
+        lines.line("  exception", id)?;
+    }
+    if let Some(contact) = &located.owner.contact {
+        lines.line("  owner", contact)?;
+    }
+    match &located.owner.docs {
+        Some(docs) => lines.line("  read", &format!("{docs}#{}", finding.id.code())),
+        None => Ok(()),
+    }
+}
+
+/// The decision, and what it rests on where that is not plain.
+fn verdict(explanation: &Explanation<'_>) -> String {
+    let name = explanation.decision.name();
+    let uncovered = explanation.policies.as_ref().is_some_and(|steps| steps.iter().all(|step| step.ruling.is_none()));
+    match explanation.decision {
+        Decision::Allow if explanation.policies.is_none() => format!("{name} (by its shape alone)"),
+        _ if explanation.infrastructure => format!("{name} (never judged)"),
+        _ if uncovered => format!("{name} (no policy covers the namespace)"),
+        _ => name.to_owned(),
+    }
+}

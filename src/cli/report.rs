@@ -1,0 +1,277 @@
+//! What `check` found, in one structure that every output format prints.
+
+pub(super) mod json;
+pub(super) mod plain;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::document::Span;
+use crate::image::Reference;
+use crate::policy::{Finding, FindingId, ImageVerdict, Level, List, Mode, Owner};
+
+/// The output formats that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// For people.
+    Plain,
+    /// For programs: the stable machine interface.
+    Json,
+}
+
+/// Reads `--format`.
+pub(super) fn format(name: &str) -> Result<Format, String> {
+    match name {
+        "plain" => Ok(Format::Plain),
+        "json" => Ok(Format::Json),
+        "table" | "sarif" | "junit" | "github" | "gitlab" | "markdown" => {
+            Err(format!("the format `{name}` is not supported yet; use `plain` or `json`"))
+        }
+        _ => Err("there is no such format; use `plain` or `json`".to_owned()),
+    }
+}
+
+/// Text from a manifest or a file's name as a terminal may show it: what would move the cursor, colour, or turn the
+/// direction of writing is escaped.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmful = |c: char| c.is_control() || turns(c);
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if harmful(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
+}
+
+/// Everything that was judged, and everything that was not.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// The texts that were read, for source lines.
+    pub inputs: Vec<Input>,
+    /// In the order of the inputs and of the places in them.
+    pub findings: Vec<Located>,
+    /// What was counted.
+    pub summary: Summary,
+}
+
+/// One file (or standard input) that was read.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// As shown.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// Counts, and the names of what was not judged.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    /// Files read, standard input among them.
+    pub files: usize,
+    /// Objects judged.
+    pub objects: usize,
+    /// Images judged.
+    pub images: usize,
+    /// Objects of kinds without images that we know of: kind to count.
+    pub skipped_kinds: BTreeMap<String, usize>,
+    /// Files with a document that has no API version or kind, and is therefore no manifest.
+    pub no_manifest: Vec<String>,
+    /// Namespaces that no policy covers.
+    pub uncovered: Vec<String>,
+    /// Namespaces that the configuration calls infrastructure: never judged.
+    pub infrastructure: Vec<String>,
+    /// Images left to the review of their Pod (blank ones, unresolved expressions), a line each.
+    pub deferred: Vec<String>,
+    /// Files that could not be judged, in full or in part.
+    pub broken: usize,
+}
+
+impl Summary {
+    /// Notes an object whose kind is not judged.
+    pub fn skips(&mut self, kind: &str) {
+        *self.skipped_kinds.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// Notes a file with a document that is no manifest.
+    pub fn is_no_manifest(&mut self, file: &str) {
+        note(&mut self.no_manifest, file);
+    }
+
+    /// Notes a namespace that is never judged.
+    pub fn is_infrastructure(&mut self, namespace: &str) {
+        note(&mut self.infrastructure, namespace);
+    }
+
+    /// Notes a namespace that no policy covers.
+    pub fn lacks_policy(&mut self, namespace: &str) {
+        note(&mut self.uncovered, namespace);
+    }
+}
+
+/// Adds a name that is not there yet.
+fn note(names: &mut Vec<String>, name: &str) {
+    if !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
+}
+
+/// How many findings there are of each weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Enforced.
+    pub deny: usize,
+    /// Warned of.
+    pub warn: usize,
+    /// Recorded.
+    pub audit: usize,
+}
+
+impl Report {
+    /// Counts findings by weight.
+    pub fn tally(&self) -> Tally {
+        let count = |mode| self.findings.iter().filter(|found| found.finding.mode == mode).count();
+        Tally { deny: count(Mode::Enforce), warn: count(Mode::Warn), audit: count(Mode::Audit) }
+    }
+}
+
+/// A finding, owned: it outlives the object that it was made from.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Which.
+    pub id: FindingId,
+    /// The effective mode.
+    pub mode: Mode,
+    /// How loud it is.
+    pub level: Level,
+    /// The policy's name; empty where none is at work.
+    pub policy: String,
+    /// The rule that decided.
+    pub rule: Option<String>,
+    /// The exception that let it through.
+    pub exception: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub use_instead: Option<String>,
+}
+
+impl From<&Finding<'_>> for Said {
+    fn from(finding: &Finding<'_>) -> Self {
+        Said {
+            id: finding.id,
+            mode: finding.mode,
+            level: finding.level(),
+            policy: finding.policy.to_owned(),
+            rule: finding.rule.map(str::to_owned),
+            exception: finding.exception.map(str::to_owned),
+            message: finding.message.clone(),
+            use_instead: finding.use_instead.clone(),
+        }
+    }
+}
+
+/// A finding, what it is about, and where that is written.
+#[derive(Debug)]
+pub(super) struct Located {
+    /// What is wrong.
+    pub finding: Said,
+    /// The object it was found in; none for `explain`.
+    pub object: Option<ObjectName>,
+    /// The image it is about; none where it is about the object as a whole.
+    pub subject: Option<Subject>,
+    /// Where it is written; none for `explain`.
+    pub place: Option<Place>,
+    /// Who owns the policy.
+    pub owner: Owner,
+}
+
+/// An object's name as people say it.
+#[derive(Clone, Debug)]
+pub(super) struct ObjectName {
+    /// `Deployment`.
+    pub kind: String,
+    /// Where it was judged.
+    pub namespace: String,
+    /// As written, or the prefix of a generated one with `*`.
+    pub name: String,
+}
+
+impl std::fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.name.is_empty() { "(no name)".into() } else { shown(&self.name) };
+        write!(f, "{} {}/{name}", shown(&self.kind), shown(&self.namespace))
+    }
+}
+
+/// The image of a finding.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    /// Which list of the PodSpec it is in.
+    pub list: List,
+    /// The container's name.
+    pub container: Option<String>,
+    /// The path in the object; none for `explain`.
+    pub field: Option<String>,
+    /// As written.
+    pub image: String,
+    /// Canonical registry, repository, tag and digest.
+    pub canonical: Option<String>,
+    /// The digest written in it.
+    pub digest: Option<String>,
+}
+
+impl Subject {
+    /// The image of a verdict, with its place in the object.
+    pub fn of(verdict: &ImageVerdict<'_>) -> Self {
+        let reference = verdict.reference.as_ref();
+        Subject {
+            list: verdict.list,
+            container: verdict.container.map(str::to_owned),
+            field: Some(verdict.field.to_string()),
+            image: verdict.image.to_owned(),
+            canonical: reference.map(canonical),
+            digest: reference.and_then(Reference::digest).map(|digest| digest.as_str().to_owned()),
+        }
+    }
+}
+
+/// A reference with its registry in canonical form, fully written out.
+pub(super) fn canonical(reference: &Reference<'_>) -> String {
+    let mut text = String::new();
+    reference.write_name(&mut text);
+    if let Some(tag) = reference.tag() {
+        text.push(':');
+        text.push_str(tag);
+    }
+    if let Some(digest) = reference.digest() {
+        text.push('@');
+        text.push_str(digest.as_str());
+    }
+    text
+}
+
+/// Where in the inputs something stands.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Which input.
+    pub input: usize,
+    /// The template that Helm made it from, if it says so.
+    pub template: Option<String>,
+    /// The bytes.
+    pub span: Span,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn nothing_shown_can_act_on_a_terminal() {
+        assert_eq!(shown("café/deploy.yaml"), "café/deploy.yaml");
+        assert_eq!(shown("a\u{1b}[2Jb\nc\u{202e}d"), "a\\u{1b}[2Jb\\nc\\u{202e}d");
+    }
+}

@@ -1,0 +1,146 @@
+//! JSON for programs: the stable interface, its keys exactly as documented; fields are added, never renamed.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Located, Report};
+
+/// The version of every JSON output.
+pub(in crate::cli) const SCHEMA_VERSION: u32 = 1;
+
+/// What `check --format json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckOutput<'r> {
+    schema_version: u32,
+    summary: SummaryOutput<'r>,
+    findings: Vec<FindingOutput<'r>>,
+}
+
+/// The counts; `deny`, `warn`, `audit` and `unresolved` count findings.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SummaryOutput<'r> {
+    files: usize,
+    objects: usize,
+    images: usize,
+    skipped_kinds: &'r BTreeMap<String, usize>,
+    no_manifest: &'r [String],
+    infrastructure_namespaces: &'r [String],
+    uncovered_namespaces: &'r [String],
+    deferred_images: &'r [String],
+    broken_files: usize,
+    deny: usize,
+    warn: usize,
+    audit: usize,
+    unresolved: usize,
+}
+
+/// One finding. Every key is always there.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cli) struct FindingOutput<'r> {
+    id: &'static str,
+    check: &'static str,
+    level: &'static str,
+    mode: &'static str,
+    policy: &'r str,
+    rule: Option<&'r str>,
+    exception: Option<&'r str>,
+    object: Option<ObjectOutput<'r>>,
+    container: Option<&'r str>,
+    field: Option<&'r str>,
+    /// Empty where the finding is about the object as a whole.
+    image: &'r str,
+    canonical: Option<&'r str>,
+    digest: Option<&'r str>,
+    message: &'r str,
+    r#use: Option<&'r str>,
+    file: Option<&'r str>,
+    line: Option<usize>,
+    column: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct ObjectOutput<'r> {
+    kind: &'r str,
+    namespace: &'r str,
+    name: &'r str,
+}
+
+impl<'r> FindingOutput<'r> {
+    /// A finding as JSON; `file` is what to show for its place.
+    pub fn new(located: &'r Located, file: Option<&'r str>) -> Self {
+        let finding = &located.finding;
+        let subject = located.subject.as_ref();
+        FindingOutput {
+            id: finding.id.code(),
+            check: finding.id.check().name(),
+            level: finding.level.name(),
+            mode: finding.mode.name(),
+            policy: &finding.policy,
+            rule: finding.rule.as_deref(),
+            exception: finding.exception.as_deref(),
+            object: located.object.as_ref().map(|object| ObjectOutput {
+                kind: &object.kind,
+                namespace: &object.namespace,
+                name: &object.name,
+            }),
+            container: subject.and_then(|subject| subject.container.as_deref()),
+            field: subject.and_then(|subject| subject.field.as_deref()),
+            image: subject.map_or("", |subject| &subject.image),
+            canonical: subject.and_then(|subject| subject.canonical.as_deref()),
+            digest: subject.and_then(|subject| subject.digest.as_deref()),
+            message: &finding.message,
+            r#use: finding.use_instead.as_deref(),
+            file,
+            line: located.place.as_ref().map(|place| place.line),
+            column: located.place.as_ref().map(|place| place.column),
+        }
+    }
+}
+
+/// Writes the report of a check.
+pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let tally = report.tally();
+    let summary = &report.summary;
+    let file_of = |located: &'_ Located| {
+        let place = located.place.as_ref()?;
+        Some(place.template.clone().unwrap_or_else(|| report.inputs[place.input].name.clone()))
+    };
+    let files: Vec<Option<String>> = report.findings.iter().map(file_of).collect();
+    let output = CheckOutput {
+        schema_version: SCHEMA_VERSION,
+        summary: SummaryOutput {
+            files: summary.files,
+            objects: summary.objects,
+            images: summary.images,
+            skipped_kinds: &summary.skipped_kinds,
+            no_manifest: &summary.no_manifest,
+            infrastructure_namespaces: &summary.infrastructure,
+            uncovered_namespaces: &summary.uncovered,
+            deferred_images: &summary.deferred,
+            broken_files: summary.broken,
+            deny: tally.deny,
+            warn: tally.warn,
+            audit: tally.audit,
+            unresolved: 0,
+        },
+        findings: report
+            .findings
+            .iter()
+            .zip(&files)
+            .map(|(located, file)| FindingOutput::new(located, file.as_deref()))
+            .collect(),
+    };
+    print(&output, out)
+}
+
+/// Writes a value as indented JSON with a final newline.
+pub(in crate::cli) fn print(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)?;
+    out.flush()
+}

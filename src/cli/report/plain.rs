@@ -1,0 +1,125 @@
+//! Text for people: each finding as rustc shows an error, then one line that sums up and names what was not judged.
+
+use std::io::{self, Write};
+
+use super::{Located, Report, shown};
+use crate::document::{Color, Diagnostic, Severity, render};
+use crate::policy::Level;
+
+/// Writes the report of a check.
+pub(in crate::cli) fn write(report: &Report, color: Color, out: &mut dyn Write) -> io::Result<()> {
+    for located in &report.findings {
+        writeln!(out, "{}", finding(located, report, color))?;
+    }
+    summary(report, out)?;
+    out.flush()
+}
+
+/// One finding with its source line.
+fn finding(located: &Located, report: &Report, color: Color) -> String {
+    let finding = &located.finding;
+    let mut diagnostic = Diagnostic::of_file("", finding.message.clone());
+    diagnostic.severity = match finding.level {
+        Level::Error => Severity::Error,
+        Level::Warning => Severity::Warning,
+        Level::Note => Severity::Note,
+    };
+    diagnostic.code = Some(finding.id.code().to_owned());
+    diagnostic.label = located.subject.as_ref().map(|subject| match &subject.container {
+        Some(container) => format!("{} \"{}\"", subject.list.noun(), shown(container)),
+        None => subject.list.noun().to_owned(),
+    });
+    let mut text = "";
+    if let Some(place) = &located.place {
+        let input = &report.inputs[place.input];
+        text = &input.text;
+        diagnostic.file = shown(place.template.as_deref().unwrap_or(&input.name)).into_owned();
+        diagnostic.span = Some(place.span.clone());
+        diagnostic.line = place.line;
+        diagnostic.column = place.column;
+    }
+    diagnostic.help = help(located, report);
+    render(&diagnostic, text, color)
+}
+
+/// What to do, who said so, whom to ask.
+fn help(located: &Located, report: &Report) -> Vec<String> {
+    let finding = &located.finding;
+    let mut lines = Vec::new();
+    if let Some(instead) = &finding.use_instead {
+        lines.push(format!("use: {instead}"));
+    }
+    if !finding.policy.is_empty() {
+        // A rule without a name is already called `rule 2`.
+        let named =
+            |rule: &String| if rule.starts_with("rule ") { format!(", {rule}") } else { format!(", rule {rule}") };
+        let rule = finding.rule.as_ref().map_or_else(String::new, named);
+        let exception = finding.exception.as_ref().map_or_else(String::new, |id| format!(", exception {id}"));
+        lines.push(format!("policy {}{rule}{exception}, mode {}", finding.policy, finding.mode.name()));
+    }
+    if let Some(object) = &located.object {
+        lines.push(format!("object {object}"));
+    }
+    let docs = located.owner.docs.as_ref().map(|docs| format!("read {docs}#{}", finding.id.code()));
+    let contact = located.owner.contact.as_ref().map(|contact| format!("ask {contact}"));
+    let whom: Vec<_> = contact.into_iter().chain(docs).collect();
+    if !whom.is_empty() {
+        lines.push(whom.join(", "));
+    }
+    if let Some(place) = located.place.as_ref().filter(|place| place.template.is_some()) {
+        lines.push(format!(
+            "line {} is one of the rendered text, {}",
+            place.line,
+            shown(&report.inputs[place.input].name)
+        ));
+    }
+    lines
+}
+
+/// The last lines: what was judged, with what result, and what was not.
+fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let summary = &report.summary;
+    let tally = report.tally();
+    writeln!(
+        out,
+        "checked {}, {}, {}: {}, {}, {} audited",
+        count(summary.files, "file"),
+        count(summary.objects, "object"),
+        count(summary.images, "image"),
+        format_args!("{} denied", tally.deny),
+        count(tally.warn, "warning"),
+        tally.audit,
+    )?;
+    if !summary.skipped_kinds.is_empty() {
+        let kinds: Vec<_> =
+            summary.skipped_kinds.iter().map(|(kind, count)| format!("{} ({count})", shown(kind))).collect();
+        writeln!(out, "not judged, kinds without known images: {}", kinds.join(", "))?;
+    }
+    if !summary.no_manifest.is_empty() {
+        let number = count(summary.no_manifest.len(), "file");
+        writeln!(out, "not judged, {number} without apiVersion and kind: {}", names(&summary.no_manifest))?;
+    }
+    if !summary.infrastructure.is_empty() {
+        writeln!(out, "not judged, infrastructure: namespace {}", names(&summary.infrastructure))?;
+    }
+    if !summary.uncovered.is_empty() {
+        writeln!(out, "no policy covers: namespace {}", names(&summary.uncovered))?;
+    }
+    for deferred in &summary.deferred {
+        writeln!(out, "not judged yet: {deferred}")?;
+    }
+    if summary.broken > 0 {
+        writeln!(out, "not judged, or not in full: {}, see the errors", count(summary.broken, "broken file"))?;
+    }
+    Ok(())
+}
+
+/// Names in a row.
+fn names(names: &[String]) -> String {
+    names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// `1 file`, `2 files`.
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}

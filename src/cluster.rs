@@ -1,0 +1,45 @@
+//! The cluster we serve: the only place that talks to its API server, and the only one that may be without it.
+
+mod namespaces;
+
+pub use namespaces::Namespaces;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// A way to the API server.
+#[derive(Clone)]
+pub struct Cluster {
+    client: kube::Client,
+}
+
+impl Cluster {
+    /// The in-cluster configuration, else the file that KUBECONFIG names. Sends nothing yet.
+    ///
+    /// # Errors
+    /// One sentence that says what to do: there is neither, or it cannot be read.
+    pub async fn configured() -> Result<Self, String> {
+        let config = match kube::Config::incluster() {
+            Ok(config) => config,
+            Err(_) if std::env::var_os("KUBECONFIG").is_none_or(|value| value.is_empty()) => {
+                return Err(
+                    "this is no Pod and KUBECONFIG is not set: name a cluster there, or serve without one by --no-cluster"
+                        .to_owned(),
+                );
+            }
+            Err(_) => from_kubeconfig().await.map_err(|error| format!("cannot use KUBECONFIG: {error}"))?,
+        };
+        let client = kube::Client::try_from(config).map_err(|error| format!("cannot reach the API server: {error}"))?;
+        Ok(Cluster { client })
+    }
+
+    /// A cluster behind this client, for tests.
+    #[must_use]
+    pub fn of(client: kube::Client) -> Self {
+        Cluster { client }
+    }
+}
+
+async fn from_kubeconfig() -> Result<kube::Config, kube::config::KubeconfigError> {
+    let file = Kubeconfig::read()?;
+    kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await
+}

@@ -1,0 +1,254 @@
+//! The server's settings: flags before variables before the file before defaults, checked as a whole.
+
+mod file;
+mod resolve;
+mod values;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use file::{LogFormat, LogLevel, config_schema};
+pub use values::{parse_duration, parse_size};
+
+use crate::document::{Color, Diagnostic, render};
+use crate::policy::{Mode, Settings, TrustedLabels};
+use crate::review::{ExemptRequesters, Workloads};
+
+/// Everything that can be set, resolved.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the webhook. Fixed while running.
+    pub webhook: SocketAddr,
+    /// Address of health and metrics. Fixed while running.
+    pub health: SocketAddr,
+    /// Certificate, key, and what clients must show.
+    pub tls: TlsFiles,
+    /// Directories of policy files.
+    pub policy_dirs: Vec<PathBuf>,
+    /// What the engine needs.
+    pub settings: Settings,
+    /// The kinds that have images.
+    pub workloads: Workloads,
+    /// Requesters that are never judged.
+    pub exempt_requesters: ExemptRequesters,
+    /// Namespaces that are never judged.
+    pub infrastructure_namespaces: BTreeSet<String>,
+    /// Bounds. Fixed while running.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How long connections are still accepted after SIGTERM.
+    pub shutdown_delay: Duration,
+    /// After which a connection is closed.
+    pub max_connection_age: Duration,
+    /// The log. Fixed while running.
+    pub log: Log,
+}
+
+/// Where the certificate is and what clients must show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate chain, PEM.
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Authority of client certificates; none: clients need none.
+    pub client_ca: Option<PathBuf>,
+    /// Names of which a client's certificate must have one; empty: any name does.
+    pub client_names: Vec<String>,
+}
+
+/// Bounds of one request and of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one review.
+    pub body_bytes: usize,
+    /// Bytes of all reviews that are being read or judged.
+    pub in_flight_bytes: usize,
+    /// Reviews at one time.
+    pub requests: usize,
+    /// Connections at one time.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { body_bytes: 16 << 20, in_flight_bytes: 64 << 20, requests: 512, connections: 1024 }
+    }
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A TLS handshake.
+    pub handshake: Duration,
+    /// The head of a request, from its first byte.
+    pub header: Duration,
+    /// A connection without a request.
+    pub idle: Duration,
+    /// What is kept back of a review's time for the way of the answer.
+    pub margin: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            handshake: Duration::from_secs(5),
+            header: Duration::from_secs(5),
+            idle: Duration::from_secs(120),
+            margin: Duration::from_millis(500),
+        }
+    }
+}
+
+/// The log on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// None: text on a terminal, JSON otherwise.
+    pub format: Option<LogFormat>,
+    /// From which level on.
+    pub level: LogLevel,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: None, level: LogLevel::Info }
+    }
+}
+
+impl Default for Config {
+    /// What holds where nothing is set.
+    fn default() -> Self {
+        Config {
+            webhook: (Ipv4Addr::UNSPECIFIED, 8443).into(),
+            health: (Ipv4Addr::UNSPECIFIED, 8080).into(),
+            tls: TlsFiles::default(),
+            policy_dirs: Vec::new(),
+            settings: Settings { trusted_labels: TrustedLabels::Only(Vec::new()), ..Settings::default() },
+            workloads: Workloads::default(),
+            exempt_requesters: ExemptRequesters::default(),
+            infrastructure_namespaces: BTreeSet::new(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            shutdown_delay: Duration::from_secs(15),
+            max_connection_age: Duration::from_secs(300),
+            log: Log::default(),
+        }
+    }
+}
+
+/// What flags and variables say; it comes before what the file says.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--policies`; replaces the file's list.
+    pub policy_dirs: Vec<PathBuf>,
+    /// `--listen`.
+    pub webhook: Option<SocketAddr>,
+    /// `--health-listen`.
+    pub health: Option<SocketAddr>,
+    /// `--tls-cert`.
+    pub tls_cert: Option<PathBuf>,
+    /// `--tls-key`.
+    pub tls_key: Option<PathBuf>,
+    /// `--max-mode`.
+    pub max_mode: Option<Mode>,
+    /// `--log-format`.
+    pub log_format: Option<LogFormat>,
+}
+
+/// Why there is no configuration: every problem of the file, with its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// What is wrong.
+    pub problems: Vec<Diagnostic>,
+    /// The file's text, for rendering.
+    pub text: String,
+}
+
+impl ConfigError {
+    /// All problems with their source lines, for people.
+    #[must_use]
+    pub fn rendered(&self, color: Color) -> String {
+        let one = |problem| render(problem, &self.text, color);
+        self.problems.iter().map(one).collect()
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the file, if one is named, and lays the overrides over it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or every problem that it has.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let Some(path) = file else {
+            return Self::from_text("", "", overrides);
+        };
+        let name = path.display().to_string();
+        let text =
+            std::fs::read(path).map_err(|error| format!("cannot read the configuration: {error}")).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| "the configuration is not UTF-8, save it as UTF-8".to_owned())
+            });
+        match text {
+            Ok(text) => Self::from_text(&name, &text, overrides),
+            Err(problem) => {
+                Err(ConfigError { problems: vec![Diagnostic::of_file(&name, problem)], text: String::new() })
+            }
+        }
+    }
+
+    /// The same from a text; `name` is shown in problems.
+    ///
+    /// # Errors
+    /// Every problem of the text.
+    pub fn from_text(name: &str, text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        resolve::config(name, text, overrides).map_err(|problems| ConfigError { problems, text: text.to_owned() })
+    }
+
+    /// Names of the keys that differ and cannot change while running.
+    #[must_use]
+    pub fn needing_restart(&self, new: &Config) -> Vec<&'static str> {
+        let engine_limits = |c: &Config| (c.settings.max_images, c.settings.max_reference_bytes);
+        let listen = |c: &Config| (c.webhook, c.health);
+        let mut keys = Vec::new();
+        if listen(self) != listen(new) {
+            keys.push("listen");
+        }
+        if self.limits != new.limits || engine_limits(self) != engine_limits(new) {
+            keys.push("limits");
+        }
+        if self.log != new.log {
+            keys.push("log");
+        }
+        keys
+    }
+
+    /// `new` with what cannot change while running as it is here.
+    #[must_use]
+    pub fn reloaded(&self, mut new: Config) -> Config {
+        new.webhook = self.webhook;
+        new.health = self.health;
+        new.limits = self.limits;
+        new.settings.max_images = self.settings.max_images;
+        new.settings.max_reference_bytes = self.settings.max_reference_bytes;
+        new.log = self.log;
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests;

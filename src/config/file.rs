@@ -1,0 +1,250 @@
+//! The server's configuration file as people write it: every key, read strictly, with the schema of the same types.
+
+use super::values::{Interval, Size};
+use crate::document::{Later, Spanned, choice, object, schema_of};
+use crate::policy::{Mode, NoPolicy, NonCanonicalHost};
+
+/// A text that stands somewhere.
+pub(super) type Text = Spanned<String>;
+/// A key whose features come later: at its default it is accepted.
+pub(super) type LaterList = Option<Spanned<Vec<Later>>>;
+
+object! {
+    /// The server's configuration. All keys but listen, tls.mode, limits and log reload while it runs.
+    pub struct ConfigFile {
+        /// Addresses to listen on.
+        listen: "listen" => Option<Listen>,
+        /// The certificate, and whether clients must have one.
+        tls: "tls" => Option<Tls>,
+        /// Where policies are, and what holds for all of them.
+        policies: "policies" => Option<Policies>,
+        /// Keys of namespace labels that policies may use.
+        trusted_namespace_labels: "trustedNamespaceLabels" => Option<Vec<String>>,
+        /// Namespaces that are never judged: what the cluster needs to come up.
+        infrastructure_namespaces: "infrastructureNamespaces" => Option<Vec<Text>>,
+        /// Requesters that are never judged, by exact names.
+        exempt_requesters: "exemptRequesters" => Option<Spanned<ExemptRequesters>>,
+        /// Registries (not supported yet).
+        registries: "registries" => LaterList,
+        /// Further kinds that have images.
+        workloads: "workloads" => Option<Vec<Spanned<Workload>>>,
+        /// Pinning (not supported yet).
+        mutation: "mutation" => Option<Mutation>,
+        /// Release manifests (not supported yet).
+        releases: "releases" => LaterList,
+        /// Reading pull secrets (not supported yet).
+        pull_secrets: "pullSecrets" => Option<PullSecrets>,
+        /// How image references are read.
+        references: "references" => Option<References>,
+        /// Bounds of one request and of all.
+        limits: "limits" => Option<Limits>,
+        /// How long things may take.
+        timeouts: "timeouts" => Option<Timeouts>,
+        /// The registry cache (not supported yet).
+        cache: "cache" => Option<Cache>,
+        /// How long connections are still accepted after SIGTERM (default 15s).
+        shutdown_delay: "shutdownDelay" => Option<Interval>,
+        /// After which a connection is closed, so that load spreads over replicas (default 5m).
+        max_connection_age: "maxConnectionAge" => Option<Spanned<Interval>>,
+        /// The log on standard error.
+        log: "log" => Option<Log>,
+    }
+}
+
+object! {
+    /// Addresses to listen on.
+    pub struct Listen {
+        /// Of the webhook, over TLS (default 0.0.0.0:8443).
+        webhook: "webhook" => Option<Text>,
+        /// Of health and metrics, without TLS (default 0.0.0.0:8080).
+        health: "health" => Option<Text>,
+    }
+}
+
+choice! {
+    /// Where the server's certificate comes from.
+    pub enum TlsMode {
+        /// From files.
+        Files = "files",
+        /// The server makes it (not supported yet).
+        SelfManaged = "self-managed",
+    }
+}
+
+object! {
+    /// The certificate, and whether clients must have one.
+    pub struct Tls {
+        /// Where the certificate comes from (default files).
+        mode: "mode" => Option<Spanned<TlsMode>>,
+        /// The certificate chain, PEM.
+        cert: "cert" => Option<String>,
+        /// Its key, PEM.
+        key: "key" => Option<String>,
+        /// With it, clients must show a certificate of this authority.
+        client_ca: "clientCA" => Option<String>,
+        /// With them, the client's certificate must have one of these names (CN or DNS).
+        client_names: "clientNames" => Option<Spanned<Vec<String>>>,
+    }
+}
+
+object! {
+    /// Where policies are, and what holds for all of them.
+    pub struct Policies {
+        /// Directories of policy files; not recursive.
+        dirs: "dirs" => Option<Vec<String>>,
+        /// ImagePolicy objects of the cluster (not supported yet).
+        objects: "objects" => Option<Spanned<bool>>,
+        /// Whether a server without any policy may start (default false).
+        allow_empty: "allowEmpty" => Option<bool>,
+        /// What becomes of a namespace that no policy covers: allow (default), warn, deny.
+        no_policy: "noPolicy" => Option<NoPolicy>,
+        /// Caps every denial: audit, warn, enforce (default).
+        max_mode: "maxMode" => Option<Mode>,
+    }
+}
+
+object! {
+    /// Requesters that are never judged, by exact names.
+    pub struct ExemptRequesters {
+        /// Users.
+        users: "users" => Option<Vec<String>>,
+        /// Groups.
+        groups: "groups" => Option<Vec<String>>,
+    }
+}
+
+object! {
+    /// A kind that has images.
+    pub struct Workload {
+        /// Its API group; empty for the core group.
+        group: "group" => String,
+        /// The kind.
+        kind: "kind" => String,
+        /// Where its images or PodSpecs are.
+        paths: "paths" => Vec<String>,
+    }
+}
+
+object! {
+    /// Pinning (not supported yet).
+    pub struct Mutation {
+        /// Controllers whose Pods may be pinned besides the built-in ones.
+        owners: "owners" => LaterList,
+    }
+}
+
+object! {
+    /// Reading pull secrets (not supported yet).
+    pub struct PullSecrets {
+        /// Whether they are read (default false).
+        enabled: "enabled" => Option<Spanned<bool>>,
+    }
+}
+
+object! {
+    /// How image references are read.
+    pub struct References {
+        /// A registry host that is not written canonically: refuse (default) or normalise.
+        non_canonical_host: "nonCanonicalHost" => Option<NonCanonicalHost>,
+    }
+}
+
+object! {
+    /// Bounds of one request and of all.
+    pub struct Limits {
+        /// Of one review (default 16MiB).
+        body_bytes: "bodyBytes" => Option<Spanned<Size>>,
+        /// Of all reviews being read or judged (default 64MiB).
+        in_flight_bytes: "inFlightBytes" => Option<Spanned<Size>>,
+        /// Reviews at one time (default 512).
+        requests: "requests" => Option<Spanned<u64>>,
+        /// Images of one object (default 1000).
+        images: "images" => Option<Spanned<u64>>,
+        /// Of one image reference (default 4096).
+        reference_bytes: "referenceBytes" => Option<Spanned<Size>>,
+        /// Connections at one time (default 1024).
+        connections: "connections" => Option<Spanned<u64>>,
+        /// Registry lookups at one time and host (64; not supported yet).
+        lookups_per_host: "lookupsPerHost" => Option<Spanned<u64>>,
+        /// Registry lookups at one time and namespace (32; not supported yet).
+        lookups_per_namespace: "lookupsPerNamespace" => Option<Spanned<u64>>,
+        /// Registry lookups of one review (50; not supported yet).
+        lookups_per_review: "lookupsPerReview" => Option<Spanned<u64>>,
+    }
+}
+
+object! {
+    /// How long things may take.
+    pub struct Timeouts {
+        /// A TLS handshake (default 5s).
+        handshake: "handshake" => Option<Spanned<Interval>>,
+        /// The head of a request, from its first byte (default 5s).
+        header: "header" => Option<Spanned<Interval>>,
+        /// A connection without a request (default 120s; the API server closes after 90s).
+        idle: "idle" => Option<Spanned<Interval>>,
+        /// What is kept back of a review's time for the way of the answer (default 500ms).
+        margin: "margin" => Option<Interval>,
+        /// Connecting to a registry (1s; not supported yet).
+        connect: "connect" => Option<Spanned<Interval>>,
+        /// One request to a registry (2s; not supported yet).
+        request: "request" => Option<Spanned<Interval>>,
+    }
+}
+
+object! {
+    /// The registry cache (not supported yet).
+    pub struct Cache {
+        /// How long a tag that does not move is remembered (10m).
+        immutable_ttl: "immutableTtl" => Option<Spanned<Interval>>,
+        /// How long a tag that moves is remembered (30s).
+        floating_ttl: "floatingTtl" => Option<Spanned<Interval>>,
+        /// How long what is old still serves while the registry is away (1h).
+        stale_for: "staleFor" => Option<Spanned<Interval>>,
+        /// Entries (100000).
+        entries: "entries" => Option<Spanned<u64>>,
+        /// Bytes (32MiB).
+        bytes: "bytes" => Option<Spanned<Size>>,
+    }
+}
+
+choice! {
+    /// How a log line looks.
+    pub enum LogFormat {
+        /// For machines.
+        Json = "json",
+        /// For people.
+        Text = "text",
+    }
+}
+
+choice! {
+    /// What is logged.
+    pub enum LogLevel {
+        /// Failures of our own.
+        Error = "error",
+        /// And what needs attention.
+        Warn = "warn",
+        /// And every decision.
+        Info = "info",
+        /// And connections.
+        Debug = "debug",
+        /// And everything else.
+        Trace = "trace",
+    }
+}
+
+object! {
+    /// The log on standard error.
+    pub struct Log {
+        /// text on a terminal, json otherwise.
+        format: "format" => Option<LogFormat>,
+        /// From which level on (default info).
+        level: "level" => Option<LogLevel>,
+    }
+}
+
+/// The JSON Schema (draft-07) of the configuration file, made from the types that read it.
+#[must_use]
+pub fn config_schema() -> serde_json::Value {
+    schema_of::<ConfigFile>("config-v1.schema.json")
+}

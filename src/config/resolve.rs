@@ -1,0 +1,254 @@
+//! From the file as written to settings that hold together, with every problem at once.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::file::{ConfigFile, Text};
+use super::values::{Interval, Size};
+use super::{Config, Limits, Log, Overrides, TlsFiles, file};
+use crate::document::{Diagnostic, Read, Reader, Source, Spanned, Value, parse};
+use crate::policy::TrustedLabels;
+use crate::review::{ExemptRequesters, WorkloadKind, Workloads};
+
+/// The longest time that any key may name: a day. Longer ones are typing errors.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+pub(super) fn config(name: &str, text: &str, overrides: &Overrides) -> Result<Config, Vec<Diagnostic>> {
+    let source = Source::new(name, text);
+    let (documents, syntax) = parse(&source);
+    let mut reader = Reader::new(&source);
+    let mut config = Config::default();
+    let mut roots = documents.iter().map(|document| &document.root).filter(|root| root.value != Value::Null);
+    if let Some(root) = roots.next()
+        && let Some(file) = ConfigFile::read(root, &mut reader)
+    {
+        later_keys(&file, &mut reader);
+        apply(file, &mut config, &mut reader);
+    }
+    if let Some(second) = roots.next() {
+        let first_byte = second.span.start..second.span.start;
+        reader.error(first_byte, "a second document; the configuration is one");
+    }
+    let mut problems = std::mem::take(&mut reader.diagnostics);
+    problems.extend(syntax);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    override_with(overrides, &mut config);
+    Ok(config)
+}
+
+fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {
+    if let Some(listen) = file.listen {
+        set(&mut config.webhook, address(listen.webhook, reader));
+        set(&mut config.health, address(listen.health, reader));
+    }
+    if let Some(tls) = file.tls {
+        config.tls = tls_files(tls, reader);
+    }
+    if let Some(policies) = file.policies {
+        let dirs = policies.dirs.unwrap_or_default();
+        config.policy_dirs = dirs.into_iter().map(Into::into).collect();
+        set(&mut config.settings.allow_empty, policies.allow_empty);
+        set(&mut config.settings.no_policy, policies.no_policy);
+        set(&mut config.settings.max_mode, policies.max_mode);
+    }
+    if let Some(labels) = file.trusted_namespace_labels {
+        config.settings.trusted_labels = TrustedLabels::Only(labels);
+    }
+    if let Some(references) = file.references {
+        set(&mut config.settings.non_canonical_host, references.non_canonical_host);
+    }
+    for namespace in file.infrastructure_namespaces.unwrap_or_default() {
+        if namespace.value.is_empty() || namespace.value.contains('*') {
+            let error = reader.error(namespace.span, "not a namespace's name");
+            error.help.push("write exact names".to_owned());
+            continue;
+        }
+        config.infrastructure_namespaces.insert(namespace.value);
+    }
+    if let Some(exempt) = file.exempt_requesters {
+        let lists = exempt.value;
+        let users = lists.users.unwrap_or_default();
+        match ExemptRequesters::new(users, lists.groups.unwrap_or_default()) {
+            Ok(requesters) => config.exempt_requesters = requesters,
+            Err(problem) => drop(reader.error(exempt.span, problem)),
+        }
+    }
+    workloads(file.workloads.unwrap_or_default(), config, reader);
+    if let Some(limits) = file.limits {
+        apply_limits(limits, config, reader);
+    }
+    if let Some(timeouts) = file.timeouts {
+        let to = &mut config.timeouts;
+        set(&mut to.handshake, positive(timeouts.handshake, reader));
+        set(&mut to.header, positive(timeouts.header, reader));
+        set(&mut to.idle, positive(timeouts.idle, reader));
+        set(&mut to.margin, timeouts.margin.map(|interval| interval.0));
+    }
+    set(&mut config.shutdown_delay, file.shutdown_delay.map(|interval| interval.0));
+    set(&mut config.max_connection_age, positive(file.max_connection_age, reader));
+    if let Some(log) = file.log {
+        config.log = Log { format: log.format, level: log.level.unwrap_or(config.log.level) };
+    }
+}
+
+fn tls_files(tls: file::Tls, reader: &mut Reader<'_>) -> TlsFiles {
+    let names = tls.client_names;
+    if let (Some(names), None) = (&names, &tls.client_ca) {
+        let message = "'clientNames' without 'clientCA': nobody would check the names";
+        let error = reader.error(names.span.clone(), message);
+        error.help.push("name the authority of the clients in 'clientCA'".to_owned());
+    }
+    TlsFiles {
+        cert: tls.cert.map(Into::into),
+        key: tls.key.map(Into::into),
+        client_ca: tls.client_ca.map(Into::into),
+        client_names: names.map(|names| names.value).unwrap_or_default(),
+    }
+}
+
+fn workloads(written: Vec<Spanned<file::Workload>>, config: &mut Config, reader: &mut Reader<'_>) {
+    let spans: Vec<_> = written.iter().map(|entry| entry.span.clone()).collect();
+    let kinds = written.into_iter().map(|entry| WorkloadKind {
+        group: entry.value.group,
+        kind: entry.value.kind,
+        paths: entry.value.paths,
+    });
+    match Workloads::new(kinds.collect()) {
+        Ok(known) => config.workloads = known,
+        Err((index, problem)) => {
+            let span = spans.get(index).cloned().unwrap_or_default();
+            reader.error(span, problem);
+        }
+    }
+}
+
+fn apply_limits(limits: file::Limits, config: &mut Config, reader: &mut Reader<'_>) {
+    let size = |written: Option<Spanned<Size>>| written.map(|s| Spanned { value: s.value.0, span: s.span });
+    let in_flight = size(limits.in_flight_bytes);
+    let place = in_flight.as_ref().map(|written| written.span.clone());
+    let to: &mut Limits = &mut config.limits;
+    set(&mut to.body_bytes, count(size(limits.body_bytes), reader));
+    set(&mut to.in_flight_bytes, count(in_flight, reader));
+    set(&mut to.requests, count(limits.requests, reader));
+    set(&mut to.connections, count(limits.connections, reader));
+    if to.in_flight_bytes < to.body_bytes {
+        let message = "'inFlightBytes' is less than 'bodyBytes': the largest review never fits";
+        reader.error(place.unwrap_or_default(), message);
+    }
+    let settings = &mut config.settings;
+    set(&mut settings.max_images, count(limits.images, reader));
+    set(&mut settings.max_reference_bytes, count(size(limits.reference_bytes), reader));
+}
+
+/// Keys of features that come later are fine at their defaults, and an error otherwise.
+fn later_keys(file: &ConfigFile, reader: &mut Reader<'_>) {
+    let mut refuse = |span: Option<crate::document::Span>, what: &str| {
+        if let Some(span) = span {
+            let error = reader.error(span, format!("{what} is not supported yet"));
+            error.help.push("a later version will know it; take it out for now".to_owned());
+        }
+    };
+    let full = |list: &file::LaterList| {
+        let filled = list.as_ref().filter(|list| !list.value.is_empty());
+        filled.map(|list| list.span.clone())
+    };
+    refuse(full(&file.registries), "'registries'");
+    refuse(full(&file.releases), "'releases'");
+    refuse(file.mutation.as_ref().and_then(|m| full(&m.owners)), "'mutation.owners'");
+    let pull_secrets = file.pull_secrets.as_ref().and_then(|p| p.enabled.as_ref());
+    refuse(unless(pull_secrets, &false), "'pullSecrets.enabled: true'");
+    let objects = file.policies.as_ref().and_then(|p| p.objects.as_ref());
+    refuse(unless(objects, &false), "'policies.objects: true'");
+    let mode = file.tls.as_ref().and_then(|tls| tls.mode.as_ref());
+    refuse(unless(mode, &file::TlsMode::Files), "'tls.mode: self-managed'");
+    if let Some(limits) = &file.limits {
+        let rows = [
+            (&limits.lookups_per_host, 64, "'limits.lookupsPerHost'"),
+            (&limits.lookups_per_namespace, 32, "'limits.lookupsPerNamespace'"),
+            (&limits.lookups_per_review, 50, "'limits.lookupsPerReview'"),
+        ];
+        for (written, default, name) in rows {
+            refuse(unless(written.as_ref(), &default), name);
+        }
+    }
+    let seconds = |count| Interval(Duration::from_secs(count));
+    if let Some(timeouts) = &file.timeouts {
+        let connect = unless(timeouts.connect.as_ref(), &seconds(1));
+        refuse(connect, "'timeouts.connect'");
+        let request = unless(timeouts.request.as_ref(), &seconds(2));
+        refuse(request, "'timeouts.request'");
+    }
+    if let Some(cache) = &file.cache {
+        let rows = [
+            (&cache.immutable_ttl, 600, "'cache.immutableTtl'"),
+            (&cache.floating_ttl, 30, "'cache.floatingTtl'"),
+            (&cache.stale_for, 3600, "'cache.staleFor'"),
+        ];
+        for (written, default, name) in rows {
+            refuse(unless(written.as_ref(), &seconds(default)), name);
+        }
+        refuse(unless(cache.entries.as_ref(), &100_000), "'cache.entries'");
+        refuse(unless(cache.bytes.as_ref(), &Size(32 << 20)), "'cache.bytes'");
+    }
+}
+
+/// The place of a value that is not this one.
+fn unless<T: PartialEq>(written: Option<&Spanned<T>>, default: &T) -> Option<crate::document::Span> {
+    written.filter(|written| written.value != *default).map(|written| written.span.clone())
+}
+
+fn override_with(overrides: &Overrides, config: &mut Config) {
+    if !overrides.policy_dirs.is_empty() {
+        config.policy_dirs.clone_from(&overrides.policy_dirs);
+    }
+    set(&mut config.webhook, overrides.webhook);
+    set(&mut config.health, overrides.health);
+    set(&mut config.settings.max_mode, overrides.max_mode);
+    config.log.format = overrides.log_format.or(config.log.format);
+    let tls = &mut config.tls;
+    tls.cert = overrides.tls_cert.clone().or(tls.cert.take());
+    tls.key = overrides.tls_key.clone().or(tls.key.take());
+}
+
+fn set<T>(to: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *to = value;
+    }
+}
+
+fn address(written: Option<Text>, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let written = written?;
+    match written.value.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            let error = reader.error(written.span, "not an address with a port");
+            error.help.push("write it as '0.0.0.0:8443' or '[::]:8443'".to_owned());
+            None
+        }
+    }
+}
+
+fn positive(written: Option<Spanned<Interval>>, reader: &mut Reader<'_>) -> Option<Duration> {
+    let written = written?;
+    let duration = written.value.0;
+    if duration.is_zero() || duration > LONGEST {
+        reader.error(written.span, "a duration over 0s and at most 24h is needed here");
+        return None;
+    }
+    Some(duration)
+}
+
+/// A number of at least one that fits the semaphores behind it.
+fn count(written: Option<Spanned<u64>>, reader: &mut Reader<'_>) -> Option<usize> {
+    let written = written?;
+    match u32::try_from(written.value) {
+        Ok(value) if value > 0 => Some(value as usize),
+        _ => {
+            let message = "a number from 1 to 4294967295 is needed here";
+            reader.error(written.span, message);
+            None
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Every metric: name, labels, buckets and help, in one list.
+//!
+//! Labels are bounded: kinds that no table knows are `other`, and no image, tag, digest, namespace or Pod is ever one.
+
+use std::time::Duration;
+
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::policy::{Check, Decision, Mode, PolicySet};
+
+/// From 100 µs to 5 s.
+const BUCKETS: [f64; 15] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// Kinds that stand in labels by their own name.
+const KINDS: [&str; 9] = [
+    "Pod",
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "PodTemplate",
+    "Job",
+    "CronJob",
+];
+
+/// The content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    violations: IntCounterVec,
+    images: IntCounterVec,
+    rejected: IntCounterVec,
+    passed: IntCounterVec,
+    uncovered: IntCounter,
+    panics: IntCounter,
+    in_flight: IntGauge,
+    connections: IntGauge,
+    policies: IntGaugeVec,
+    policy_reload: IntGauge,
+    certificate_reload: IntGauge,
+    policy_info: IntGaugeVec,
+    exception_expiry: GaugeVec,
+    certificate_expiry: Gauge,
+}
+
+/// What one review came to, as far as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Review<'a> {
+    /// `validate` or `mutate`.
+    pub endpoint: &'static str,
+    /// `CREATE`.
+    pub operation: &'static str,
+    /// The object's kind, any.
+    pub kind: &'a str,
+    /// What became of it.
+    pub decision: Decision,
+    /// Whether nothing was to be stored.
+    pub dry_run: bool,
+    /// How long it took in here.
+    pub duration: Duration,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    ///
+    /// # Errors
+    /// Two metrics of one name, or a bad name: excluded by a test.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let list = List { registry: Registry::new() };
+        let metrics = Metrics {
+            requests: list.counters(
+                "tagwarden_admission_requests_total",
+                "Reviews answered with a decision.",
+                &["endpoint", "operation", "kind", "decision", "dry_run"],
+            )?,
+            duration: list.durations(
+                "tagwarden_admission_duration_seconds",
+                "Time from a review's last byte to its answer.",
+                &["endpoint"],
+            )?,
+            violations: list.counters(
+                "tagwarden_violations_total",
+                "Findings on images and objects, by the mode that held for them.",
+                &["policy", "check", "mode"],
+            )?,
+            images: list.counters("tagwarden_images_total", "Images judged, by tag class.", &["class", "decision"])?,
+            rejected: list.counters(
+                "tagwarden_rejected_requests_total",
+                "HTTP requests refused before a review was judged.",
+                &["reason"],
+            )?,
+            passed: list.counters(
+                "tagwarden_unjudged_requests_total",
+                "Reviews allowed without asking a policy, by the reason.",
+                &["reason"],
+            )?,
+            uncovered: list
+                .counter("tagwarden_uncovered_requests_total", "Reviews judged in namespaces that no policy covers.")?,
+            panics: list.counter("tagwarden_panics_total", "Reviews whose judging failed (TW999).")?,
+            in_flight: list.gauge("tagwarden_in_flight_requests", "Reviews being read or judged.")?,
+            connections: list.gauge("tagwarden_connections", "Open connections of the webhook.")?,
+            policies: list.gauges(
+                "tagwarden_policies",
+                "Policies in force (loaded), and files whose last change was refused (failed).",
+                &["state"],
+            )?,
+            policy_reload: list.gauge(
+                "tagwarden_policy_last_reload_successful",
+                "Whether the policies as they stand in the files are in force.",
+            )?,
+            certificate_reload: list.gauge(
+                "tagwarden_certificate_last_reload_successful",
+                "Whether the certificate as it stands in the files is in use.",
+            )?,
+            policy_info: list.gauges(
+                "tagwarden_policy_info",
+                "The policies in force, always 1.",
+                &["policy", "hash"],
+            )?,
+            exception_expiry: list.float_gauges(
+                "tagwarden_exception_expiry_timestamp_seconds",
+                "When an exception ends.",
+                &["id"],
+            )?,
+            certificate_expiry: list
+                .float_gauge("tagwarden_certificate_expiry_timestamp_seconds", "When the server's certificate ends.")?,
+            registry: list.registry.clone(),
+        };
+        let build = list.gauges("tagwarden_build_info", "The program, always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(metrics)
+    }
+
+    /// All of them in Prometheus' text format.
+    ///
+    /// # Errors
+    /// None that can happen: a metric without values.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Counts a review that got its decision.
+    pub fn reviewed(&self, review: &Review<'_>) {
+        let dry_run = if review.dry_run { "true" } else { "false" };
+        let labels = [review.endpoint, review.operation, kind_label(review.kind), review.decision.name(), dry_run];
+        self.requests.with_label_values(&labels).inc();
+        self.duration.with_label_values(&[review.endpoint]).observe(review.duration.as_secs_f64());
+    }
+
+    /// Counts a finding; `policy` is empty where none is at work.
+    pub fn violation(&self, policy: &str, check: Check, mode: Mode) {
+        self.violations.with_label_values(&[policy, check.name(), mode.name()]).inc();
+    }
+
+    /// Counts an image. Own classes of policies are bounded by the policies.
+    pub fn image(&self, class: Option<&str>, decision: Decision) {
+        self.images.with_label_values(&[class.unwrap_or("none"), decision.name()]).inc();
+    }
+
+    /// Counts an HTTP request refused before a review was judged.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a review allowed without asking a policy.
+    pub fn passed(&self, reason: &'static str) {
+        self.passed.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a review in a namespace that no policy covers.
+    pub fn uncovered(&self) {
+        self.uncovered.inc();
+    }
+
+    /// Counts a panic.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Counts a review while it is read and judged.
+    pub fn in_flight(&self) -> InFlight<'_> {
+        self.in_flight.inc();
+        InFlight(&self.in_flight)
+    }
+
+    /// Counts a connection while it is open.
+    pub fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+
+    /// Shows the policies that are in force from now on.
+    pub fn policies_in_force(&self, set: &PolicySet) {
+        self.policy_info.reset();
+        self.exception_expiry.reset();
+        let mut count = 0;
+        for (name, hash) in set.policies() {
+            count += 1;
+            self.policy_info.with_label_values(&[name, hash]).set(1);
+        }
+        for (id, end) in set.exceptions() {
+            self.exception_expiry.with_label_values(&[id]).set(seconds(end));
+        }
+        self.policies.with_label_values(&["loaded"]).set(count);
+        self.policies.with_label_values(&["failed"]).set(0);
+        self.policy_reload.set(1);
+    }
+
+    /// Shows that the policies in the files are not those in force: in `files` files something is wrong.
+    pub fn policies_refused(&self, files: usize) {
+        let files = i64::try_from(files).unwrap_or(i64::MAX);
+        self.policies.with_label_values(&["failed"]).set(files);
+        self.policy_reload.set(0);
+    }
+
+    /// Shows when the certificate that is in use ends, in seconds since the epoch.
+    pub fn certificate_in_use(&self, end: i64) {
+        self.certificate_expiry.set(seconds(end));
+        self.certificate_reload.set(1);
+    }
+
+    /// Shows that the certificate in the files is not the one in use.
+    pub fn certificate_refused(&self) {
+        self.certificate_reload.set(0);
+    }
+}
+
+/// While it lives, a review is in flight.
+#[derive(Debug)]
+pub struct InFlight<'m>(&'m IntGauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// While it lives, a connection is open.
+#[derive(Debug)]
+pub struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The kind's own name if it is one of ours, else `other`: whoever reaches the port may name any.
+fn kind_label(kind: &str) -> &'static str {
+    KINDS.iter().copied().find(|known| *known == kind).unwrap_or("other")
+}
+
+/// Gauges are floating-point numbers; seconds of this age lose nothing.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 seconds, which is 285 million years")]
+fn seconds(time: i64) -> f64 {
+    time as f64
+}
+
+/// Makes metrics and registers them.
+struct List {
+    registry: Registry,
+}
+
+impl List {
+    fn add<M: prometheus::core::Collector + Clone + 'static>(&self, metric: M) -> Result<M, prometheus::Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::with_opts(Opts::new(name, help))?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::with_opts(Opts::new(name, help))?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn float_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        self.add(Gauge::with_opts(Opts::new(name, help))?)
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn durations(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+        self.add(HistogramVec::new(options, labels)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Metrics, Review, kind_label};
+    use crate::policy::{Check, Decision, Mode};
+    use std::time::Duration;
+
+    /// Row 70: whoever reaches the port may name kinds; they do not become labels.
+    #[test]
+    fn row_70_labels_are_bounded() {
+        assert_eq!(kind_label("Pod"), "Pod");
+        let metrics = Metrics::new().unwrap();
+        for number in 0..1000 {
+            metrics.reviewed(&Review {
+                endpoint: "validate",
+                operation: "CREATE",
+                kind: &format!("Kind{number}"),
+                decision: Decision::Deny,
+                dry_run: false,
+                duration: Duration::from_millis(1),
+            });
+        }
+        let text = metrics.text().unwrap();
+        let series = text.lines().filter(|line| line.starts_with("tagwarden_admission_requests_total{"));
+        assert_eq!(series.count(), 1, "{text}");
+    }
+
+    /// What promtool's linter asks: units and `_total` in names, a help text each.
+    #[test]
+    fn names_follow_the_conventions() {
+        let metrics = Metrics::new().unwrap();
+        metrics.violation("p", Check::Tags, Mode::Warn);
+        metrics.image(None, Decision::Allow);
+        metrics.rejected("too-large");
+        metrics.passed("unchanged");
+        metrics.uncovered();
+        metrics.panicked();
+        metrics.certificate_in_use(1);
+        let text = metrics.text().unwrap();
+        for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+            let mut words = line.split(' ').skip(2);
+            let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+            assert!(
+                name.starts_with("tagwarden_") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+            let help = format!("# HELP {name} ");
+            assert!(text.contains(&help), "{name} has no help");
+        }
+    }
+
+    #[test]
+    fn what_is_in_flight_is_counted_while_it_lives() {
+        let metrics = Metrics::new().unwrap();
+        let guard = metrics.in_flight();
+        assert!(metrics.text().unwrap().contains("tagwarden_in_flight_requests 1\n"));
+        drop(guard);
+        assert!(metrics.text().unwrap().contains("tagwarden_in_flight_requests 0\n"));
+    }
+}

@@ -1,0 +1,207 @@
+//! The admission server: from listening sockets to answers, and from SIGTERM to the end.
+
+pub mod accept;
+mod activity;
+mod admit;
+mod body;
+mod deadline;
+mod health;
+mod reload;
+mod routes;
+mod state;
+pub mod tls;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use health::EXPIRY_MARGIN;
+pub use reload::{PolicyProblems, Source};
+
+use self::accept::{Phase, Port, Security, Times};
+use self::health::Health;
+use self::reload::{Policies, Reloader, times, use_policies};
+use self::state::{Live, Shared};
+use crate::cluster::{Cluster, Namespaces};
+use crate::config::Config;
+use crate::document::{Color, render};
+use crate::metrics::Metrics;
+use crate::policy::Seconds;
+
+/// Connections at one time on the health port: probes and a scraper or two, and room for whoever holds one open.
+const HEALTH_CONNECTIONS: usize = 256;
+/// How long one may stand idle there: a probe that finds no free connection would have the replica restarted.
+const HEALTH_IDLE: Duration = Duration::from_secs(2);
+
+/// What a server is started with.
+pub struct Options {
+    /// Its settings.
+    pub config: Config,
+    /// Where they came from.
+    pub source: Source,
+    /// The cluster that it serves; none: no API server is ever asked, and namespace labels are unknown.
+    pub cluster: Option<Cluster>,
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// One sentence.
+    Sentence(String),
+    /// The policies have errors, and no cluster is there that could be left without a server.
+    Policies(PolicyProblems),
+}
+
+/// For people: the sentence, or every problem with its source line.
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Sentence(sentence) => f.write_str(sentence),
+            StartError::Policies(refused) => refused.problems.iter().try_for_each(|problem| {
+                let text = reload::text_of(&refused.texts, problem.file.as_ref());
+                f.write_str(&render(problem, text, Color::Never))
+            }),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A server that listens.
+pub struct Running {
+    /// Where the webhook listens.
+    pub webhook: SocketAddr,
+    /// Where health and metrics listen.
+    pub health: SocketAddr,
+    shared: Arc<Shared>,
+    phase: watch::Sender<Phase>,
+    /// Probes and scrapers are answered to the very end: this port's phase never changes.
+    health_phase: watch::Sender<Phase>,
+    webhook_task: JoinHandle<()>,
+    health_task: JoinHandle<()>,
+    reload_task: JoinHandle<()>,
+}
+
+/// Reads what the configuration names, listens, and serves from then on.
+///
+/// # Errors
+/// A certificate, key, address or policy that cannot be used. In a cluster policies with errors are none: the server
+/// is up, not ready, and refuses what it is asked.
+pub async fn start(options: Options) -> Result<Running, StartError> {
+    let Options { config, source, cluster } = options;
+    let (certificate, tls) = reload::first_certificate(&config.tls).map_err(StartError::Sentence)?;
+    let mut policies = Policies::new(&config.policy_dirs);
+    policies.changed();
+    let compiled = policies.compile(&config);
+    if let (Err(refused), None) = (&compiled, &cluster) {
+        return Err(StartError::Policies(refused.clone()));
+    }
+    let webhook = bind(config.webhook).await?;
+    let health = bind(config.health).await?;
+    let metrics = Metrics::new().map_err(|error| StartError::Sentence(error.to_string()))?;
+    let metrics = Arc::new(metrics);
+
+    let namespaces = cluster.as_ref().map_or_else(Namespaces::unknown, Namespaces::watched);
+    let (set, refused) = match compiled {
+        Ok(set) => (Some(set), None),
+        Err(refused) => (None, Some(refused)),
+    };
+    let connections = config.limits.connections;
+    let times = Arc::new(ArcSwap::from_pointee(times(&config)));
+    let live = Live { config, policies: set };
+    let shared = Arc::new(Shared::new(live, namespaces, Arc::clone(&metrics)));
+    metrics.certificate_in_use(tls.validity.not_after);
+    shared.readiness.certificate(tls.validity);
+    if let Some(set) = &shared.live.load().policies {
+        use_policies(set, &shared.readiness, &metrics);
+    }
+    if let Some(refused) = &refused {
+        reload::refuse_policies(refused, &shared);
+    }
+
+    let tls = Arc::new(ArcSwap::from_pointee(tls));
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let (health_phase, health_phases) = watch::channel(Phase::Serving);
+    let webhook_port = Port {
+        security: Security::Tls(Arc::clone(&tls)),
+        router: routes::router(Arc::clone(&shared)),
+        connections,
+        times: Arc::clone(&times),
+        metrics: Some(Arc::clone(&metrics)),
+    };
+    let readiness = Arc::clone(&shared.readiness);
+    let health_port = Port {
+        security: Security::Plain,
+        router: health::router(Health { readiness, metrics }),
+        connections: HEALTH_CONNECTIONS,
+        times: Arc::new(ArcSwap::from_pointee(Times { header: HEALTH_IDLE, idle: HEALTH_IDLE, ..**times.load() })),
+        metrics: None,
+    };
+    let reloader = Reloader::new(Arc::clone(&shared), tls, times, policies, certificate, source);
+    let running = Running {
+        webhook: local_address(&webhook)?,
+        health: local_address(&health)?,
+        shared,
+        phase,
+        health_phase,
+        webhook_task: tokio::spawn(accept::serve(webhook, webhook_port, phases)),
+        health_task: tokio::spawn(accept::serve(health, health_port, health_phases)),
+        reload_task: tokio::spawn(reloader.run()),
+    };
+    tracing::info!(webhook = %running.webhook, health = %running.health, "listening");
+    Ok(running)
+}
+
+impl Running {
+    /// Ends the server without losing a request: not ready at once, closed to new connections after `shutdownDelay`,
+    /// gone when the last request is answered or has run out of its time.
+    pub async fn stop(self) {
+        self.shared.readiness.ending();
+        self.phase.send_replace(Phase::Closing);
+        let delay = self.shared.live.load().config.shutdown_delay;
+        tracing::info!(seconds = delay.as_secs_f64(), "about to end; still accepting");
+        tokio::time::sleep(delay).await;
+        self.phase.send_replace(Phase::Draining);
+        let mut webhook = self.webhook_task;
+        if timeout(deadline::LONGEST, &mut webhook).await.is_err() {
+            tracing::warn!("requests did not end in time; ending without them");
+            webhook.abort();
+        }
+        self.health_task.abort();
+        drop(self.health_phase);
+        self.reload_task.abort();
+        tracing::info!("ended");
+    }
+
+    /// Serves until a signal comes, then stops; a second signal ends it at once.
+    pub async fn run(self, signals: &mut mpsc::Receiver<()>) {
+        signals.recv().await;
+        tokio::select! {
+            () = self.stop() => {}
+            _ = signals.recv() => tracing::warn!("ended at once by a second signal"),
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Sentence(format!("cannot listen on {address}: {error}")))
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Sentence(format!("cannot tell where it listens: {error}")))
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> Seconds {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
+}

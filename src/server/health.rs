@@ -1,0 +1,193 @@
+//! The port for probes and metrics: alive, ready (and why not), and the numbers.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+
+use crate::certs::Validity;
+use crate::cluster::Namespaces;
+use crate::metrics::{CONTENT_TYPE, Metrics};
+
+/// A certificate with less than this left (in seconds) makes the server not ready, before it ends: the probes of a
+/// Service take about half of it to notice.
+pub const EXPIRY_MARGIN: i64 = 60;
+
+/// What must hold before requests are sent here. Each condition stays met once it was, except the certificate's.
+pub struct Readiness {
+    not_before: AtomicI64,
+    not_after: AtomicI64,
+    policies: AtomicBool,
+    problems: ArcSwap<Vec<String>>,
+    namespaces: Namespaces,
+    ending: AtomicBool,
+}
+
+/// One condition and what there is to say of it.
+struct Condition {
+    name: &'static str,
+    met: bool,
+    detail: String,
+}
+
+impl Readiness {
+    /// Nothing is met yet, but what the namespaces say for themselves.
+    #[must_use]
+    pub fn new(namespaces: Namespaces) -> Self {
+        Readiness {
+            not_before: AtomicI64::new(i64::MAX),
+            not_after: AtomicI64::new(i64::MIN),
+            policies: AtomicBool::new(false),
+            problems: ArcSwap::default(),
+            namespaces,
+            ending: AtomicBool::new(false),
+        }
+    }
+
+    /// A certificate is in use.
+    pub fn certificate(&self, validity: Validity) {
+        self.not_before.store(validity.not_before, Ordering::Release);
+        self.not_after.store(validity.not_after, Ordering::Release);
+    }
+
+    /// Policies are in force, and are those of the files.
+    pub fn policies_in_force(&self) {
+        self.policies.store(true, Ordering::Release);
+        self.problems.store(Arc::default());
+    }
+
+    /// The policies of the files are not in force, because of these problems.
+    pub fn policies_refused(&self, problems: Vec<String>) {
+        self.problems.store(Arc::new(problems));
+    }
+
+    /// The server is about to end.
+    pub fn ending(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    fn conditions(&self, now: i64) -> [Condition; 4] {
+        let not_before = self.not_before.load(Ordering::Acquire);
+        let left = self.not_after.load(Ordering::Acquire).saturating_sub(now);
+        let begun = not_before <= now;
+        let ending = self.ending.load(Ordering::Acquire);
+        [
+            Condition {
+                name: "certificate",
+                met: begun && left > EXPIRY_MARGIN,
+                detail: match (begun, left) {
+                    (false, _) => "not valid yet".to_owned(),
+                    (true, i64::MIN..=0) => "has ended".to_owned(),
+                    (true, left) => format!("{left} seconds left"),
+                },
+            },
+            Condition {
+                name: "policies",
+                met: self.policies.load(Ordering::Acquire),
+                detail: self.problems.load().join("\n"),
+            },
+            Condition { name: "namespaces", met: self.namespaces.synced(), detail: String::new() },
+            Condition {
+                name: "serving",
+                met: !ending,
+                detail: if ending { "about to end".to_owned() } else { String::new() },
+            },
+        ]
+    }
+}
+
+/// What the port needs.
+#[derive(Clone)]
+pub(super) struct Health {
+    pub readiness: Arc<Readiness>,
+    pub metrics: Arc<Metrics>,
+}
+
+pub(super) fn router(health: Health) -> Router {
+    Router::new()
+        .route("/livez", get(|| std::future::ready("ok\n")))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(health)
+}
+
+/// `ok` or the conditions that are not met; with `?verbose` all of them, as the API server's own `/readyz` lists them.
+async fn readyz(State(health): State<Health>, RawQuery(query): RawQuery) -> Response {
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose=")));
+    let conditions = health.readiness.conditions(super::now());
+    let ready = conditions.iter().all(|condition| condition.met);
+    let mut text = String::new();
+    for condition in conditions.iter().filter(|condition| verbose || !condition.met) {
+        let sign = if condition.met { "[+]" } else { "[-]" };
+        let word = if condition.met { "ok" } else { "not ready" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{sign}{} {word}", condition.name);
+        for line in condition.detail.lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    text.push_str(if ready { "ok\n" } else { "not ready\n" });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, text).into_response()
+}
+
+async fn metrics(State(health): State<Health>) -> Response {
+    match health.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EXPIRY_MARGIN, Readiness};
+    use crate::certs::Validity;
+    use crate::cluster::Namespaces;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn ready(readiness: &Readiness, now: i64) -> bool {
+        readiness.conditions(now).iter().all(|condition| condition.met)
+    }
+
+    fn fit() -> Readiness {
+        let readiness = Readiness::new(Namespaces::unknown());
+        readiness.certificate(Validity { not_before: NOW, not_after: NOW + 1000 });
+        readiness.policies_in_force();
+        readiness
+    }
+
+    /// Row 55: not ready until each condition is met.
+    #[test]
+    fn row_55_every_condition_must_be_met() {
+        let readiness = Readiness::new(Namespaces::unknown());
+        assert!(!ready(&readiness, NOW));
+        readiness.certificate(Validity { not_before: NOW, not_after: NOW + 1000 });
+        assert!(!ready(&readiness, NOW));
+        readiness.policies_in_force();
+        assert!(ready(&readiness, NOW));
+        readiness.policies_refused(vec!["p.yaml:1:1: error".to_owned()]);
+        assert!(ready(&readiness, NOW), "the old policies are still in force");
+        readiness.ending();
+        assert!(!ready(&readiness, NOW));
+    }
+
+    /// Row 53: not ready before the certificate ends.
+    #[test]
+    fn row_53_a_certificate_about_to_end_is_not_ready() {
+        let readiness = fit();
+        assert!(ready(&readiness, NOW + 1000 - EXPIRY_MARGIN - 1));
+        assert!(!ready(&readiness, NOW + 1000 - EXPIRY_MARGIN));
+        assert!(!ready(&readiness, NOW + 2000));
+        assert!(!ready(&readiness, NOW - 1), "not valid yet");
+        readiness.certificate(Validity { not_before: NOW, not_after: NOW + 9000 });
+        assert!(ready(&readiness, NOW + 2000), "a new one makes it ready again");
+    }
+}

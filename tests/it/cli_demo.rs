@@ -1,0 +1,75 @@
+//! `demo`: ends by itself with every verdict as promised; kept, it answers until it is told to end.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command};
+
+use crate::cli_support::Scene;
+
+#[test]
+fn every_verdict_is_as_promised_and_reads_as_kubectl_prints_it() {
+    let ran = Scene::new(&[]).run(&["demo"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    let count = |text: &str| ran.stdout.matches(text).count();
+    assert_eq!((count(" created\n"), count("denied the request: ")), (9, 12), "{}", ran.stdout);
+    assert!(ran.stdout.contains("21 manifests under 6 policies, every verdict as promised."), "{}", ran.stdout);
+    let denial = "$ kubectl create -f refuse/deployment.yaml\n\
+        Error from server (Forbidden): error when creating \"refuse/deployment.yaml\": \
+        admission webhook \"workloads.tagwarden.dev\" denied the request: \
+        tagwarden denied Deployment shop/shop: 1 of 2 images break policy no-floating-tags\n";
+    assert!(ran.stdout.contains(denial), "{}", ran.stdout);
+}
+
+#[test]
+fn a_closed_pipe_does_not_trouble_it() {
+    let scene = Scene::new(&[]);
+    let mut child = scene.command(&["demo"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}
+
+/// Does not outlive a test that fails.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // Ended already where the test passed.
+        let _ = self.0.kill();
+    }
+}
+
+#[test]
+fn kept_it_answers_until_it_is_interrupted() {
+    let scene = Scene::new(&[]);
+    let mut kept = Kept(scene.command(&["demo", "--keep"]).spawn().unwrap());
+    let child = &mut kept.0;
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut health = None;
+    let mut call = None;
+    for line in lines.by_ref().map(|line| line.unwrap()) {
+        if let Some((_, address)) = line.split_once("http://") {
+            health = address.strip_suffix("/metrics").map(str::to_owned);
+        }
+        if line.starts_with("  curl ") {
+            call = Some(line.clone());
+        }
+        if line == "Press Ctrl-C to end." {
+            break;
+        }
+    }
+    let mut stream = TcpStream::connect(health.unwrap()).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    // The files that the printed command names are there, and gone afterwards.
+    let call = call.unwrap();
+    let authority = call.split(' ').skip_while(|word| *word != "--cacert").nth(1).unwrap();
+    assert!(std::fs::read_to_string(authority).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!std::path::Path::new(authority).exists());
+}

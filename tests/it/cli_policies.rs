@@ -1,0 +1,81 @@
+//! The example policies keep what their folders promise: judged by the real binary, manifest by manifest.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use tagwarden::cli::{self, Cli, Exit, Surroundings};
+use tagwarden::document::Color;
+
+use crate::cli_support::Scene;
+
+fn policies() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
+}
+
+/// Entries of a directory, in order.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries
+}
+
+#[test]
+fn every_example_lets_pass_and_refuses_what_it_says() {
+    let scene = Scene::new(&[]);
+    let folders: Vec<_> = entries(&policies()).into_iter().filter(|path| path.is_dir()).collect();
+    assert!(folders.len() >= 6, "starter and five examples at least");
+    for folder in folders {
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        for (kind, code) in [("pass", 0), ("refuse", 1)] {
+            let manifests = entries(&folder.join("manifests").join(kind));
+            assert!(!manifests.is_empty(), "{name} has nothing to {kind}");
+            for manifest in manifests {
+                let file = format!("{kind}/{}", manifest.file_name().unwrap().to_str().unwrap());
+                let ran = scene.run(&[
+                    "check",
+                    "--policies",
+                    folder.to_str().unwrap(),
+                    "--format",
+                    "json",
+                    manifest.to_str().unwrap(),
+                ]);
+                assert_eq!((ran.code, ran.stderr.as_str()), (code, ""), "{name}/{file}: {}", ran.stdout);
+                let summary = &ran.json()["summary"];
+                assert_eq!(summary["deny"].as_u64().unwrap() > 0, code == 1, "{name}/{file}");
+                assert!(summary["images"].as_u64().unwrap() > 0, "{name}/{file} has no image");
+                assert_eq!(summary["uncoveredNamespaces"], serde_json::json!([]), "{name}/{file}");
+                assert!(readme.contains(&file), "{name}/README.md does not mention {file}");
+            }
+        }
+    }
+}
+
+/// Runs a verb within this process, at a time of our choosing.
+fn run_at(now: i64, arguments: &[&str]) -> (Exit, String) {
+    let mut out = Vec::new();
+    let mut surroundings = Surroundings {
+        input: &mut std::io::empty(),
+        out: &mut out,
+        err: &mut std::io::sink(),
+        color: Color::Never,
+        now,
+    };
+    let exit = cli::run(Cli::try_parse_from(arguments).unwrap(), &mut surroundings);
+    (exit, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn an_exception_ends_with_its_day() {
+    let folder = policies().join("exceptions");
+    let manifest = folder.join("manifests/pass/billing.yaml");
+    let arguments = ["tagwarden", "check", "--policies", folder.to_str().unwrap(), manifest.to_str().unwrap()];
+    // The last second of 2099-12-31, UTC, and the first one after it.
+    let last = 4_102_444_799;
+    let (exit, out) = run_at(last, &arguments);
+    assert_eq!(exit, Exit::Clean);
+    assert!(out.contains("exception EX-2026-014"), "{out}");
+    let (exit, out) = run_at(last + 1, &arguments);
+    assert_eq!(exit, Exit::Violation);
+    assert!(!out.contains("EX-2026-014"), "{out}");
+}
