@@ -1,0 +1,15 @@
+//! The suite against a real API server: what kubectl and the controllers see of us.
+//!
+//! Run it with `make e2e`. Names of tests carry the row of the checklist in the admission contract
+//! that they hold.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper of a test fails the test")]
+
+mod away;
+mod calls;
+mod harness;
+mod large;
+mod modes;
+mod objects;
+mod person;
+mod places;
