@@ -18,4 +18,5 @@ mod https_reviews;
 mod https_support;
 mod invariants;
 mod schema;
+mod tidy;
 mod wait;
