@@ -1,0 +1,85 @@
+# What is done to this repository. Everything comes from package registries; tools of our own choosing are
+# installed once into a folder outside the repository.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+CARGO ?= cargo
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 60
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tagwarden
+DENY := $(CACHE)/tools/cargo-deny-0.20.2/bin/cargo-deny
+FUZZ := $(CACHE)/tools/cargo-fuzz-0.13.2/bin/cargo-fuzz
+
+# One set of features for `test` and `e2e`, so that the package is compiled once and both test the same program.
+TEST := $(CARGO) test --locked --features e2e
+
+.PHONY: help
+help: ## list these targets
+	@grep -hE '^[a-z0-9-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: test
+test: ## everything that needs no cluster: unit, integration and doc tests; benches compile
+	$(TEST) --lib --bins --test it
+	$(TEST) --doc
+	$(TEST) --benches --no-run
+
+.PHONY: e2e
+e2e: ## the suite against a real API server (etcd and Kubernetes' programs: built once, or from KUBEBUILDER_ASSETS)
+	assets="$$(tests/cluster/assets/build.sh)" && KUBEBUILDER_ASSETS="$$assets" $(TEST) --test cluster
+
+.PHONY: lint
+lint: fmt clippy deny doc wasm fuzz-check ## format, clippy, dependencies, documentation, the engine on wasm32
+
+.PHONY: fmt
+fmt:
+	$(CARGO) fmt --check
+	@if [ -e fuzz/Cargo.toml ]; then $(CARGO) fmt --check --manifest-path fuzz/Cargo.toml; fi
+
+.PHONY: clippy
+clippy:
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+
+.PHONY: deny
+deny: $(DENY)
+	$(DENY) --locked check bans licenses sources
+
+.PHONY: advisories
+advisories: $(DENY) ## known vulnerabilities of dependencies; fetches the advisory database, so it is no part of lint
+	$(DENY) --locked check advisories
+
+.PHONY: doc
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked
+
+# The engine is what builds where there are no sockets, no files and no clock.
+.PHONY: wasm
+wasm:
+	@rustc --print target-libdir --target wasm32-unknown-unknown | xargs test -d || rustup target add wasm32-unknown-unknown
+	$(CARGO) check --locked --lib --no-default-features --target wasm32-unknown-unknown
+
+# Fuzz targets are a package of their own; what is not compiled rots.
+.PHONY: fuzz-check
+fuzz-check:
+	@if [ -e fuzz/Cargo.toml ]; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/fuzz; fi
+
+.PHONY: bench
+bench: ## the figures: parsing, judging, the server against its floor
+	$(CARGO) bench --locked
+
+# Stable with RUSTC_BOOTSTRAP, because cargo-fuzz needs the sanitizer flags and nothing else of nightly.
+.PHONY: fuzz
+fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (default 60) each, from its seeds
+	export RUSTC_BOOTSTRAP=1; targets="$$($(FUZZ) list)"; \
+	for target in $$targets; do \
+	  mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target; \
+	  $(FUZZ) run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+# Tools build in a folder of their own: a shared target folder would keep their objects for ever.
+$(DENY): PACKAGE = cargo-deny@0.20.2
+$(FUZZ): PACKAGE = cargo-fuzz@0.13.2
+$(DENY) $(FUZZ):
+	env -u CARGO_TARGET_DIR -u RUSTFLAGS $(CARGO) install --locked --root $(patsubst %/bin/,%,$(dir $@)) $(PACKAGE)
