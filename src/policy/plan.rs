@@ -51,13 +51,8 @@ impl PolicySet {
     /// Judges all that text alone can judge, and says what else must be known. Cannot fail.
     #[must_use]
     pub fn plan<'p>(&'p self, request: &Request<'_>, images: &[ImageUse<'_>]) -> Plan<'p> {
-        let applying: Vec<&Policy> = self.policies.iter().filter(|p| p.namespaces.applies(request)).collect();
-        let policies = applying.iter().map(|policy| policy.name.as_str()).collect();
-        let judge = Judge { set: self, request, applying };
-        let mut plan = Plan { policies, object_findings: Vec::new(), images: Vec::new(), lookups: Vec::new() };
-        if judge.applying.is_empty() {
-            plan.object_findings.extend(judge.uncovered());
-        }
+        let judge = Judge::new(self, request);
+        let mut plan = judge.empty_plan();
         if images.len() > self.settings.max_images {
             let message =
                 format!("{} images, more than the {} that the limits allow", images.len(), self.settings.max_images);
@@ -74,9 +69,8 @@ impl PolicySet {
     /// `shown` names the kind.
     #[must_use]
     pub fn plan_unknown_kind<'p>(&'p self, request: &Request<'_>, shown: &str) -> Plan<'p> {
-        let mut plan = self.plan(request, &[]);
-        let applying = self.policies.iter().filter(|p| p.namespaces.applies(request)).collect();
-        let judge = Judge { set: self, request, applying };
+        let judge = Judge::new(self, request);
+        let mut plan = judge.empty_plan();
         let message = format!(
             "{} is a kind whose images nobody told us where to find; name it in the configuration's 'workloads'",
             printable(shown, IMAGE_BYTES)
@@ -108,25 +102,27 @@ struct Violation {
     use_instead: Option<String>,
 }
 
-impl<'p> Judge<'p, '_> {
+impl<'p, 'r> Judge<'p, 'r> {
+    fn new(set: &'p PolicySet, request: &'r Request<'r>) -> Self {
+        Judge { set, request, applying: set.policies.iter().filter(|p| p.namespaces.applies(request)).collect() }
+    }
+
+    /// A plan without images: which policies apply, and a finding where none does and the server minds.
+    fn empty_plan(&self) -> Plan<'p> {
+        Plan {
+            policies: self.applying.iter().map(|policy| policy.name.as_str()).collect(),
+            object_findings: if self.applying.is_empty() { self.uncovered().into_iter().collect() } else { Vec::new() },
+            images: Vec::new(),
+            lookups: Vec::new(),
+        }
+    }
+
     /// One image under every policy that applies.
     fn image(&self, image: &ImageUse<'_>, scratch: &mut Scratch) -> (Option<&'p str>, Vec<Applied<'p>>) {
-        let limit = self.set.settings.max_reference_bytes;
-        let unreadable = if image.image.len() > limit {
-            let message =
-                format!("the reference has {} bytes, more than the {limit} that the limits allow", image.image.len());
-            Some(Violation { id: FindingId::Tw197, message, use_instead: None })
-        } else {
-            image.reference.as_ref().err().map(|error| Violation {
-                id: FindingId::Tw100,
-                message: format!("not a valid image reference: {} (at byte {})", error.message(), error.position),
-                use_instead: error.suggestion.clone(),
-            })
-        };
-        let reference = match (&unreadable, &image.reference) {
-            (None, Ok(reference)) => reference,
-            (violation, _) => {
-                let of = |policy: &&'p Policy| self.no_rule(policy, None, violation.as_ref());
+        let reference = match self.readable(image) {
+            Ok(reference) => reference,
+            Err(violation) => {
+                let of = |policy: &&'p Policy| self.no_rule(policy, None, &violation);
                 return (None, self.applying.iter().map(of).collect());
             }
         };
@@ -145,6 +141,21 @@ impl<'p> Judge<'p, '_> {
             })
             .collect();
         (class, applied)
+    }
+
+    /// The reference, or why there is none: too long (TW197), or not one (TW100).
+    fn readable<'i, 'a>(&self, image: &'i ImageUse<'a>) -> Result<&'i Reference<'a>, Violation> {
+        let limit = self.set.settings.max_reference_bytes;
+        if image.image.len() > limit {
+            let message =
+                format!("the reference has {} bytes, more than the {limit} that the limits allow", image.image.len());
+            return Err(Violation { id: FindingId::Tw197, message, use_instead: None });
+        }
+        image.reference.as_ref().map_err(|error| Violation {
+            id: FindingId::Tw100,
+            message: format!("not a valid image reference: {} (at byte {})", error.message(), error.position),
+            use_instead: error.suggestion.clone(),
+        })
     }
 
     /// Matches every policy's tag patterns, and says whether the tag floats in any of them.
@@ -178,7 +189,7 @@ impl<'p> Judge<'p, '_> {
     /// One readable image under one policy.
     fn under(&self, policy: &'p Policy, tag: &Tag<'_, '_>, name: &str) -> Applied<'p> {
         if let Some(violation) = self.refused(policy, tag.reference, name) {
-            return self.no_rule(policy, Some((tag, name)), Some(&violation));
+            return self.no_rule(policy, Some((tag, name)), &violation);
         }
         let Some(glob) = policy.images.first_match(name) else {
             if policy.allow_unmatched {
@@ -190,7 +201,7 @@ impl<'p> Judge<'p, '_> {
                 false => format!("no rule names {}; rules name {}", printable(name, IMAGE_BYTES), policy.names),
             };
             let violation = Violation { id: FindingId::Tw110, message, use_instead: None };
-            return self.no_rule(policy, Some((tag, name)), Some(&violation));
+            return self.no_rule(policy, Some((tag, name)), &violation);
         };
         let index = policy.rule_of_glob[glob];
         let rule = &policy.rules[index];
@@ -229,20 +240,10 @@ impl<'p> Judge<'p, '_> {
         Some(Violation { id: FindingId::Tw101, message, use_instead })
     }
 
-    /// A violation (if any) that no rule decided.
-    fn no_rule(
-        &self,
-        policy: &'p Policy,
-        tag: Option<(&Tag<'_, '_>, &str)>,
-        violation: Option<&Violation>,
-    ) -> Applied<'p> {
-        match violation {
-            Some(violation) => {
-                let mode = self.mode(policy, None, violation.id.check());
-                self.excused(policy, None, mode, violation, tag)
-            }
-            None => Applied { policy: &policy.name, rule: None, finding: None, allowed: None },
-        }
+    /// A violation that no rule decided.
+    fn no_rule(&self, policy: &'p Policy, tag: Option<(&Tag<'_, '_>, &str)>, violation: &Violation) -> Applied<'p> {
+        let mode = self.mode(policy, None, violation.id.check());
+        self.excused(policy, None, mode, violation, tag)
     }
 
     /// The effective mode: override, then rule, then policy; never above the server's.
