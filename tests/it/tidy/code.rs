@@ -140,6 +140,8 @@ pub(super) fn paths(code: &str) -> Vec<Path> {
     let mut walk = Walk { tokens: tokens(code), at: 0, found: Vec::new(), depth: 0, modules: Vec::new() };
     while let Some((_, token)) = walk.tokens.get(walk.at) {
         match *token {
+            // `impl Trait + use<'a>` says what is captured; it imports nothing.
+            "use" if walk.token(1) == "<" => walk.at += 1,
             "use" => {
                 walk.at += 1;
                 walk.tree(&[]);
@@ -205,7 +207,7 @@ impl Walk<'_> {
                 "," | "}" | ";" => break,
                 "{" => {
                     self.at += 1;
-                    while !matches!(self.token(0), "}" | "") {
+                    while !matches!(self.token(0), "}" | ";" | "") {
                         self.tree(&segments);
                         if self.token(0) == "," {
                             self.at += 1;
@@ -285,6 +287,12 @@ mod tests {
         assert_eq!(names(&outside).join(" "), "fn a fn c fn e");
         assert_eq!(names(&inside).join(" "), "cfg test fn b cfg test d");
         assert_eq!((outside.lines().count(), inside.lines().count()), (7, 7));
+    }
+
+    #[test]
+    fn captures_are_no_imports() {
+        let found = paths("fn a() -> impl Fn() + use<> {\n    b(c);\n}");
+        assert!(found.iter().all(|path| !path.imported), "{found:?}");
     }
 
     #[test]
