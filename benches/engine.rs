@@ -33,7 +33,7 @@ fn review(body: &[u8], set: &PolicySet, workloads: &Workloads, requesters: &Exem
     let about = About::of(&request);
     let Considered::Judge(collected) = consider(&request, &about, workloads, requesters) else { return Vec::new() };
     let images = collected.images();
-    let asked = about.policy_request(None, 0);
+    let asked = about.policy_request(None, tagwarden::policy::Stage::Admission, 0);
     let verdict: Verdict<'_> = decide(set.plan(&asked, &images), &images, &Facts::default());
     answer(&about, Outcome::Judged(&verdict), Some(set), &[])
 }

@@ -7,7 +7,10 @@ mod check;
 mod demo;
 mod engine;
 mod explain;
+mod facts;
+mod registries;
 mod report;
+mod resolve;
 mod schema;
 mod serve;
 
@@ -20,7 +23,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::CheckArgs;
 pub use demo::DemoArgs;
+pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
+pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
 
@@ -34,7 +39,7 @@ use crate::policy::Seconds;
     version,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 clean; 1 an enforced violation; 2 usage, configuration or policy error; \
-                  3 could not decide.\n\n\
+                  3 could not decide (a registry gave no answer). Where several hold: 2, 1, 3.\n\n\
                   Start with:\n  tagwarden demo\n  tagwarden explain --offline nginx:latest\n  \
                   tagwarden check --policies policies/starter deploy/"
 )]
@@ -56,6 +61,8 @@ pub enum Verb {
     Check(CheckArgs),
     /// Show every step from an image reference to its verdict
     Explain(ExplainArgs),
+    /// Ask registries for the digest, media type and platforms of images
+    Resolve(ResolveArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
@@ -99,8 +106,19 @@ pub struct Surroundings<'w> {
     pub err: &'w mut dyn Write,
     /// Whether `out` is coloured.
     pub color: Color,
+    /// Whether `err` is told what takes long.
+    pub progress: Progress,
     /// Seconds since the epoch; exceptions expire by it.
     pub now: Seconds,
+}
+
+/// Whether people are told what a verb waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Somebody watches: standard error is a terminal.
+    Shown,
+    /// Nobody does.
+    Hidden,
 }
 
 /// How a verb ended; the process's exit code.
@@ -167,6 +185,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         }),
         Verb::Check(args) => check::run(&args, surroundings),
         Verb::Explain(args) => explain::run(&args, surroundings),
+        Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
     };

@@ -1,8 +1,16 @@
 //! The cluster we serve: the only place that talks to its API server, and the only one that may be without it.
 
+mod document;
+mod leader;
 mod namespaces;
+mod pin_key;
+mod pull_secrets;
 
+pub use document::Document;
+pub use leader::Leadership;
 pub use namespaces::Namespaces;
+pub use pin_key::{KeyBytes, PinKey, StoredKeys};
+pub use pull_secrets::{PullSecretBytes, PullSecretKind, PullSecrets, RawPullSecret};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
@@ -37,6 +45,16 @@ impl Cluster {
     pub fn of(client: kube::Client) -> Self {
         Cluster { client }
     }
+}
+
+/// The namespace that we run in: POD_NAMESPACE, else that of the service account's files; none outside a Pod.
+#[must_use]
+pub fn own_namespace() -> Option<String> {
+    let named = std::env::var("POD_NAMESPACE").ok().filter(|name| !name.is_empty());
+    named.or_else(|| {
+        let file = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok()?;
+        Some(file.trim().to_owned()).filter(|name| !name.is_empty())
+    })
 }
 
 async fn from_kubeconfig() -> Result<kube::Config, kube::config::KubeconfigError> {

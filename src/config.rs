@@ -1,6 +1,7 @@
 //! The server's settings: flags before variables before the file before defaults, checked as a whole.
 
 mod file;
+mod registries;
 mod resolve;
 mod values;
 
@@ -15,6 +16,7 @@ pub use values::{parse_duration, parse_size};
 
 use crate::document::{Color, Diagnostic, render};
 use crate::policy::{Mode, Settings, TrustedLabels};
+use crate::registry;
 use crate::review::{ExemptRequesters, Workloads};
 
 /// Everything that can be set, resolved.
@@ -36,6 +38,12 @@ pub struct Config {
     pub exempt_requesters: ExemptRequesters,
     /// Namespaces that are never judged.
     pub infrastructure_namespaces: BTreeSet<String>,
+    /// Registries, and what is remembered of them.
+    pub registry: registry::Settings,
+    /// Whether pull secrets of Pods and service accounts are read.
+    pub pull_secrets: bool,
+    /// Controllers whose Pods may be pinned besides the built-in ones: API group and kind.
+    pub mutation_owners: Vec<(String, String)>,
     /// Bounds. Fixed while running.
     pub limits: Limits,
     /// How long things may take.
@@ -131,6 +139,9 @@ impl Default for Config {
             workloads: Workloads::default(),
             exempt_requesters: ExemptRequesters::default(),
             infrastructure_namespaces: BTreeSet::new(),
+            registry: registry::Settings::default(),
+            pull_secrets: false,
+            mutation_owners: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             shutdown_delay: Duration::from_secs(15),
@@ -222,7 +233,7 @@ impl Config {
     /// Names of the keys that differ and cannot change while running.
     #[must_use]
     pub fn needing_restart(&self, new: &Config) -> Vec<&'static str> {
-        let engine_limits = |c: &Config| (c.settings.max_images, c.settings.max_reference_bytes);
+        let engine_limits = |c: &Config| (c.settings.max_images, c.settings.max_reference_bytes, c.registry.lookups);
         let listen = |c: &Config| (c.webhook, c.health);
         let mut keys = Vec::new();
         if listen(self) != listen(new) {
@@ -245,6 +256,7 @@ impl Config {
         new.limits = self.limits;
         new.settings.max_images = self.settings.max_images;
         new.settings.max_reference_bytes = self.settings.max_reference_bytes;
+        new.registry.lookups = self.registry.lookups;
         new.log = self.log;
         new
     }

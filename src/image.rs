@@ -1,6 +1,7 @@
 //! Image references as container runtimes read them: references, tags and their classes, digests, globs.
 
 mod digest;
+mod digest_buf;
 mod error;
 mod glob;
 mod glob_set;
@@ -15,6 +16,7 @@ mod tag;
 mod properties;
 
 pub use digest::{Algorithm, Digest};
+pub use digest_buf::DigestBuf;
 pub use error::{ReferenceError, ReferenceErrorReason};
 pub use glob::{GlobError, ImageGlob};
 pub use glob_set::{GlobSet, is_pattern};

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bytes -> Request -> Vec<ImageUse> -> Plan -> Facts -> Verdict -> Response -> bytes
-//!         review      review/workload   policy   (next)   policy    review
+//!         review      review/workload   policy  registry  policy    review
 //! ```
 //!
 //! `image`, `policy`, `review` and `document` are the engine: pure, synchronous, without input or output,
@@ -25,6 +25,9 @@ pub mod config;
 
 #[cfg(feature = "server")]
 pub mod metrics;
+
+#[cfg(feature = "server")]
+pub mod registry;
 
 #[cfg(feature = "server")]
 pub mod telemetry;

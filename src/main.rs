@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use tagwarden::cli::{self, Cli, Exit, Surroundings};
+use tagwarden::cli::{self, Cli, Exit, Progress, Surroundings};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         out: &mut std::io::BufWriter::new(stdout),
         err: &mut std::io::stderr(),
         color,
+        progress: if std::io::stderr().is_terminal() { Progress::Shown } else { Progress::Hidden },
         now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
     };
     cli::run(cli, &mut surroundings).into()

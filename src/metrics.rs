@@ -51,6 +51,33 @@ pub struct Metrics {
     policy_info: IntGaugeVec,
     exception_expiry: GaugeVec,
     certificate_expiry: Gauge,
+    registry_requests: IntCounterVec,
+    registry_duration: HistogramVec,
+    cache: IntCounterVec,
+}
+
+/// How a lookup was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheResult {
+    /// By a remembered answer.
+    Hit,
+    /// By the registry, or not at all.
+    Miss,
+    /// By what the registry said last: it fails.
+    Stale,
+    /// By a remembered failure.
+    Negative,
+}
+
+impl CacheResult {
+    const fn name(self) -> &'static str {
+        match self {
+            CacheResult::Hit => "hit",
+            CacheResult::Miss => "miss",
+            CacheResult::Stale => "stale",
+            CacheResult::Negative => "negative",
+        }
+    }
 }
 
 /// What one review came to, as far as it is counted.
@@ -134,6 +161,21 @@ impl Metrics {
             )?,
             certificate_expiry: list
                 .float_gauge("tagwarden_certificate_expiry_timestamp_seconds", "When the server's certificate ends.")?,
+            registry_requests: list.counters(
+                "tagwarden_registry_requests_total",
+                "Lookups sent to registries; registries that no policy names are other.",
+                &["registry", "result"],
+            )?,
+            registry_duration: list.durations(
+                "tagwarden_registry_duration_seconds",
+                "Time that a registry took for a lookup, tokens included.",
+                &["registry"],
+            )?,
+            cache: list.counters(
+                "tagwarden_cache_requests_total",
+                "Lookups of reviews, by how they were answered.",
+                &["result"],
+            )?,
             registry: list.registry.clone(),
         };
         let build = list.gauges("tagwarden_build_info", "The program, always 1.", &["version"])?;
@@ -180,6 +222,17 @@ impl Metrics {
     /// Counts a review in a namespace that no policy covers.
     pub fn uncovered(&self) {
         self.uncovered.inc();
+    }
+
+    /// Counts a lookup sent to a registry. `registry`: bounded by the caller; `result`: `ok` or a class of failure.
+    pub fn registry_request(&self, registry: &str, result: &'static str, duration: Duration) {
+        self.registry_requests.with_label_values(&[registry, result]).inc();
+        self.registry_duration.with_label_values(&[registry]).observe(duration.as_secs_f64());
+    }
+
+    /// Counts a lookup of a review.
+    pub fn cache_request(&self, result: CacheResult) {
+        self.cache.with_label_values(&[result.name()]).inc();
     }
 
     /// Counts a panic.
@@ -309,7 +362,7 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::{Metrics, Review, kind_label};
+    use super::{CacheResult, Metrics, Review, kind_label};
     use crate::policy::{Check, Decision, Mode};
     use std::time::Duration;
 
@@ -344,6 +397,8 @@ mod tests {
         metrics.uncovered();
         metrics.panicked();
         metrics.certificate_in_use(1);
+        metrics.registry_request("registry.example.com", "ok", Duration::from_millis(1));
+        metrics.cache_request(CacheResult::Hit);
         let text = metrics.text().unwrap();
         for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
             let mut words = line.split(' ').skip(2);

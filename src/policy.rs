@@ -1,19 +1,28 @@
 //! Policies: read from files, compiled once, and the two pure functions `plan` and `decide`.
 
+mod channel;
 mod compile;
 mod decide;
+mod examine;
 mod exception;
+mod facts;
+mod facts_file;
 pub mod file;
+mod judge;
+mod lookups;
 mod plan;
 mod show;
+mod tags;
 mod verdict;
 
 pub use compile::{Labels, NoPolicy, NonCanonicalHost, Owner, PolicySet, Settings, TrustedLabels};
 pub use decide::decide;
+pub use facts::{Age, Answer, Asked, Budget, Facts, Failure, ImageLabels, Lookup, Resolved, Source, Undecided, gather};
+pub use facts_file::FactsFile;
 pub use file::{Mode, policy_schema};
-pub use plan::{Facts, Lookup, Plan};
+pub use plan::Plan;
 pub use show::{IMAGE_BYTES, printable};
-pub use verdict::{AllowReason, Applied, Check, Decision, Finding, FindingId, ImageVerdict, Level, Verdict};
+pub use verdict::{AllowReason, Applied, Check, Decision, Finding, FindingId, ImageVerdict, Level, Pinning, Verdict};
 
 use crate::image::{Reference, ReferenceError};
 use std::borrow::Cow;
@@ -35,8 +44,23 @@ pub struct Request<'a> {
     pub namespace_labels: Option<&'a Labels>,
     /// A Pod: the boundary. Anything else is a template, early feedback.
     pub is_pod: bool,
+    /// For what it is judged.
+    pub stage: Stage,
     /// Now, for the expiry of exceptions.
     pub now: Seconds,
+}
+
+/// For what a request is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Before it is stored, to write digests into a Pod: what is missing is still to come.
+    Mutation,
+    /// Before it is stored, as the last word: what is missing is missing.
+    Admission,
+    /// On the command line, with registries: judged as if the pins had been written.
+    Command,
+    /// On the command line without them: no fact is asked that only a pin needs.
+    Offline,
 }
 
 /// One image of the object, where it stands, and what it says.
@@ -52,6 +76,8 @@ pub struct ImageUse<'a> {
     pub image: &'a str,
     /// As read.
     pub reference: Result<Reference<'a>, ReferenceError>,
+    /// Our own proof says that this tag had this digest when we pinned it, moments ago.
+    pub pin_proven: bool,
 }
 
 /// The four places of a PodSpec, and places that configuration added.

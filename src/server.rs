@@ -4,11 +4,18 @@ pub mod accept;
 mod activity;
 mod admit;
 mod body;
+mod case;
 mod deadline;
+mod facts;
 mod health;
+mod mutate;
+mod pins;
 mod reload;
 mod routes;
+mod slot;
 mod state;
+mod sticky;
+mod survival;
 pub mod tls;
 
 use std::fmt;
@@ -27,13 +34,15 @@ pub use reload::{PolicyProblems, Source};
 
 use self::accept::{Phase, Port, Security, Times};
 use self::health::Health;
+use self::pins::Pins;
 use self::reload::{Policies, Reloader, times, use_policies};
-use self::state::{Live, Shared};
-use crate::cluster::{Cluster, Namespaces};
+use self::state::{Live, Parts, Shared};
+use crate::cluster::{Cluster, Namespaces, PullSecrets};
 use crate::config::Config;
 use crate::document::{Color, render};
 use crate::metrics::Metrics;
 use crate::policy::Seconds;
+use crate::registry::Resolver;
 
 /// Connections at one time on the health port: probes and a scraper or two, and room for whoever holds one open.
 const HEALTH_CONNECTIONS: usize = 256;
@@ -115,8 +124,17 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     };
     let connections = config.limits.connections;
     let times = Arc::new(ArcSwap::from_pointee(times(&config)));
+    let resolver = Resolver::new(config.registry.clone(), state::hosts(set.as_ref()), Arc::clone(&metrics));
+    let resolver = resolver.map_err(StartError::Sentence)?;
+    let pins = Pins::random().map_err(StartError::Sentence)?;
+    if let Some(cluster) = &cluster {
+        pins.share(cluster);
+        survival::keep(resolver.clone(), cluster, replica()).await;
+    }
+    let pull_secrets = cluster.as_ref().map(PullSecrets::of);
     let live = Live { config, policies: set };
-    let shared = Arc::new(Shared::new(live, namespaces, Arc::clone(&metrics)));
+    let shared =
+        Arc::new(Shared::new(live, Parts { namespaces, metrics: Arc::clone(&metrics), resolver, pull_secrets, pins }));
     metrics.certificate_in_use(tls.validity.not_after);
     shared.readiness.certificate(tls.validity);
     if let Some(set) = &shared.live.load().policies {
@@ -188,6 +206,12 @@ impl Running {
             _ = signals.recv() => tracing::warn!("ended at once by a second signal"),
         }
     }
+}
+
+/// How this replica calls itself in the Lease: the Pod's name, and what tells two processes of one name apart.
+fn replica() -> String {
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    format!("{}-{}", host.as_deref().unwrap_or("tagwarden"), std::process::id())
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

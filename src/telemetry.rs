@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Log, LogFormat, LogLevel};
-use crate::policy::{Decision, ImageVerdict, Verdict, printable};
+use crate::policy::{Decision, ImageVerdict, Pinning, Verdict, printable};
 use crate::review::AdmissionRequest;
 
 /// Images that one line tells of; `image_count` counts all.
@@ -105,6 +105,12 @@ struct ImageLine<'v> {
     rule: Option<&'v str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'v str>,
+    /// The digest that is written into the Pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<&'v str>,
+    /// The digest that would be, were the check enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_pin: Option<&'v str>,
     decision: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     findings: String,
@@ -118,11 +124,18 @@ fn images(verdict: &Verdict<'_>) -> String {
 }
 
 fn image<'v>(image: &'v ImageVerdict<'_>) -> ImageLine<'v> {
+    let (pin, would_pin) = match &image.pin {
+        Pinning::None => (None, None),
+        Pinning::Write(digest) => (Some(digest.as_str()), None),
+        Pinning::Told(digest) => (None, Some(digest.as_str())),
+    };
     ImageLine {
         reference: printable(image.image, MAX_BYTES),
         class: image.class,
         rule: image.applied.iter().find_map(|applied| applied.rule),
         digest: image.reference.as_ref().and_then(|r| r.digest()).map(|d| d.as_str()),
+        pin,
+        would_pin,
         decision: image.decision.name(),
         findings: codes(image.findings()),
     }

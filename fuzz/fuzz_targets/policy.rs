@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use tagwarden::document::{Color, Source, parse, render};
 use tagwarden::image::Reference;
-use tagwarden::policy::{Facts, FieldPath, ImageUse, List, PolicySet, Request, Settings, decide};
+use tagwarden::policy::{Facts, FieldPath, ImageUse, List, PolicySet, Request, Settings, Stage, decide};
 
 const IMAGES: [&str; 6] =
     ["nginx", "docker.io/library/nginx:1.25", "registry.example.com/acme/api:v1.4.2", "a.b/c:env-prod", "0x7f.1/a", ""];
@@ -34,6 +34,7 @@ fn judge(set: &PolicySet) {
             field: FieldPath::Literal("spec.containers[0].image".into()),
             image,
             reference: Reference::parse(image),
+            pin_proven: false,
         })
         .collect();
     for is_pod in [false, true] {
@@ -43,6 +44,7 @@ fn judge(set: &PolicySet) {
             name: "checkout",
             namespace_labels: None,
             is_pod,
+            stage: Stage::Admission,
             now: 1_772_000_000,
         };
         let verdict = decide(set.plan(&request, &images), &images, &Facts::default());

@@ -10,6 +10,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::engine::EngineArgs;
+use super::facts::Learner;
 use super::report::{Format, Input, Report, format, json, plain};
 use super::{Exit, Surroundings, written};
 use crate::document::{self, Color, Diagnostic, Source, render};
@@ -23,10 +24,15 @@ use objects::Part;
 #[command(after_help = "Examples:\n  \
     tagwarden check --policies policies/starter deploy/\n  \
     helm template shop charts/shop | tagwarden check --policies policies --namespace shop-prod -\n  \
+    tagwarden check --policies policies --offline deploy/\n  \
     tagwarden check --policies policies --format json --exit-zero deploy/ > report.json\n\n\
     Directories are searched for *.yaml, *.yml and *.json, names that begin with a dot left out. An object is judged \
     in the namespace it names, else in that of --namespace, else in `default`.\n\n\
-    Exit codes: 0 clean; 1 an enforced violation; 2 usage, policy or input error (the rest is still judged).")]
+    Where a policy asks what only a registry knows (does the tag carry this digest? is the channel an approved build?), \
+    the registries that policies name are asked, at most 30 s for each object, with the credentials of --config or of \
+    `docker login`; or --facts says what they would answer; or, with --offline, it stays undecided.\n\n\
+    Exit codes: 0 clean; 1 an enforced violation; 2 usage, policy or input error (the rest is still judged); 3 what \
+    is enforced could not be decided. Where several hold: 2, 1, 3.")]
 pub struct CheckArgs {
     /// Files and directories of manifests; `-` is standard input
     #[arg(value_name = "PATH", required = true)]
@@ -39,7 +45,7 @@ pub struct CheckArgs {
     /// Exit 1 also for findings that only warn, or that are only audited
     #[arg(long, value_enum, value_name = "MODE", conflicts_with = "exit_zero")]
     fail_on: Option<FailOn>,
-    /// Exit 0 whatever was found (errors still exit 2), for CI systems that judge the report
+    /// Exit 0 whatever was found, for CI systems that judge the report (errors still exit 2, what is undecided 3)
     #[arg(long)]
     exit_zero: bool,
     #[command(flatten)]
@@ -61,8 +67,6 @@ struct Later {
     #[arg(long, hide = true, value_parser = not_yet, num_args = 0..=1, default_missing_value = "")]
     cluster: Option<String>,
     #[arg(long, hide = true, value_parser = not_yet)]
-    facts: Option<String>,
-    #[arg(long, hide = true, value_parser = not_yet)]
     diff_base: Option<String>,
     #[arg(long, hide = true, value_parser = not_yet)]
     values: Option<String>,
@@ -82,8 +86,9 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
     let Some(policies) = &engine.policies else {
         bail!("no policy to check against: name a directory of policy files with --policies DIR");
     };
-    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now };
-    let report = judge_all(args, &judge, surroundings);
+    let learner = Learner::new(&engine.origin, policies);
+    let mut judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner };
+    let report = judge_all(args, &mut judge, surroundings)?;
     let verdict = exit(args, &report);
     let printed = match args.format {
         Format::Plain => plain::write(&report, surroundings.color, surroundings.out),
@@ -92,7 +97,7 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
     written(printed, verdict)
 }
 
-/// 2 where something could not be judged, else 1 where a finding weighs enough.
+/// 2 where something could not be judged, else 1 where a finding weighs enough, else 3 where a fact was missing.
 fn exit(args: &CheckArgs, report: &Report) -> Exit {
     let tally = report.tally();
     let failing = match args.fail_on {
@@ -102,10 +107,11 @@ fn exit(args: &CheckArgs, report: &Report) -> Exit {
         Some(FailOn::Audit) => tally.deny + tally.warn + tally.audit,
     };
     let violation = if failing > 0 { Exit::Violation } else { Exit::Clean };
-    violation.and(if report.summary.broken > 0 { Exit::Error } else { Exit::Clean })
+    let undecided = if tally.unresolved > 0 { Exit::Undecided } else { Exit::Clean };
+    violation.and(undecided).and(if report.summary.broken > 0 { Exit::Error } else { Exit::Clean })
 }
 
-fn judge_all(args: &CheckArgs, judge: &Judge<'_>, surroundings: &mut Surroundings<'_>) -> Report {
+fn judge_all(args: &CheckArgs, judge: &mut Judge<'_>, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Report> {
     let mut report = Report::default();
     for found in files::find(&args.paths) {
         let (name, text) = match found {
@@ -114,18 +120,23 @@ fn judge_all(args: &CheckArgs, judge: &Judge<'_>, surroundings: &mut Surrounding
             Found::Problem(problem) => (String::new(), Err(Box::new(problem))),
         };
         match text {
-            Ok(text) => judge_text(Input { name, text }, judge, &mut report, surroundings),
+            Ok(text) => judge_text(Input { name, text }, judge, &mut report, surroundings)?,
             Err(problem) => {
                 report.summary.broken += 1;
                 complain(&[*problem], "", surroundings);
             }
         }
     }
-    report
+    Ok(report)
 }
 
 /// Judges every object of a text; what is wrong with the text itself goes to standard error.
-fn judge_text(input: Input, judge: &Judge<'_>, report: &mut Report, surroundings: &mut Surroundings<'_>) {
+fn judge_text(
+    input: Input,
+    judge: &mut Judge<'_>,
+    report: &mut Report,
+    surroundings: &mut Surroundings<'_>,
+) -> anyhow::Result<()> {
     let source = Source::new(&input.name, &input.text);
     let (documents, problems) = document::parse(&source);
     let index = report.inputs.len();
@@ -135,7 +146,7 @@ fn judge_text(input: Input, judge: &Judge<'_>, report: &mut Report, surroundings
             match part {
                 Part::Object(object) => {
                     let context = judge::Context { source: &source, index, template: document.template.as_deref() };
-                    judge.object(&object, &context, report);
+                    judge.object(&object, &context, report, surroundings)?;
                 }
                 // What a syntax error left over is no finding of its own.
                 Part::NoManifest if problems.is_empty() => {
@@ -150,6 +161,7 @@ fn judge_text(input: Input, judge: &Judge<'_>, report: &mut Report, surroundings
         complain(&problems, &input.text, surroundings);
     }
     report.inputs.push(input);
+    Ok(())
 }
 
 /// Shows what is wrong with an input, in full, on standard error.

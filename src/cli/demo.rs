@@ -5,9 +5,13 @@
 mod client;
 mod examples;
 mod kubectl;
+mod patch;
+pub(super) mod registry;
 mod review;
 mod running;
+mod scenes;
 mod scratch;
+mod stock;
 
 use std::io::{self, Write};
 
@@ -16,9 +20,12 @@ use clap::Args;
 
 use super::{Exit, Surroundings, written};
 use crate::policy::Seconds;
-use examples::{EXAMPLES, Example};
-use review::Review;
+use crate::registry::Settings;
+use examples::{EXAMPLES, Example, PINNING};
+use kubectl::Command;
+use registry::ExampleRegistry;
 use running::{Certificates, Running, Signals};
+use scenes::Stage;
 use scratch::Scratch;
 
 /// The arguments of `demo`.
@@ -65,11 +72,28 @@ async fn perform(args: &DemoArgs, now: Seconds, screen: &mut Screen<'_>) -> anyh
     let mut surprises = 0;
     for (number, example) in EXAMPLES.iter().enumerate() {
         let folder = || format!("policies/{}", example.name);
-        let server = Running::start(&scratch, &certificates, example).await.with_context(folder)?;
+        let server =
+            Running::start(&scratch, &certificates, example, Settings::default()).await.with_context(folder)?;
         screen.say(&format!("\n== policies/{}: {}\n", example.name, example.about));
         surprises += act(example, number, &server, screen).await?;
         servers.push((example, server));
     }
+    let registry = ExampleRegistry::start(now).await?;
+    stock::fill(&registry)?;
+    let settings = running::asking(&registry, &scratch)?;
+    let server = Running::start(&scratch, &certificates, &PINNING, settings).await.context("policies/pinning")?;
+    screen.say(&format!(
+        "\n== policies/{}: {}\n(with a registry on 127.0.0.1 that stands for {})\n",
+        PINNING.name,
+        PINNING.about,
+        stock::HOST,
+    ));
+    let mut stage = Stage { client: server.client().await?, registry, screen: &mut *screen, acts: 0 };
+    surprises += stage.play().await?;
+    // Up again, for whoever keeps the demo.
+    stage.registry.go_up().await?;
+    let _registry = stage.registry;
+    servers.push((&PINNING, server));
     screen.say(&closing(surprises));
     if args.keep && screen.failed.is_ok() {
         keep(&servers, &scratch, &certificates, screen).await?;
@@ -85,11 +109,13 @@ async fn act(example: &Example, number: usize, server: &Running, screen: &mut Sc
     let mut client = server.client().await?;
     let mut surprises = 0;
     for (at, manifest) in example.manifests.iter().enumerate() {
-        let review = Review::of(manifest.file, manifest.text, &uid(number, at))?;
-        let answer = client.validate(&review.body).await?;
-        let shown = kubectl::show(manifest.file, &review, &answer)
-            .with_context(|| format!("the server answered {} with no verdict: {answer}", manifest.file))?;
-        screen.say(&format!("$ kubectl create -f {}\n{}", manifest.file, shown.text));
+        let command = Command::Create { file: manifest.file, text: manifest.text };
+        let review = command.review(&uid(number, at))?;
+        let answers = [(review.webhook, client.validate(&review.body).await?)];
+        let shown = command
+            .show(&review, &answers)
+            .with_context(|| format!("the server answered {} with no verdict: {answers:?}", manifest.file))?;
+        screen.say(&format!("{}{}", command.line(), shown.text));
         if shown.verdict != manifest.promise {
             surprises += 1;
             screen.say(&format!("^ not the verdict that policies/{} promises\n", example.name));
@@ -105,13 +131,13 @@ fn uid(example: usize, manifest: usize) -> String {
 
 /// The last lines.
 fn closing(surprises: usize) -> String {
-    let manifests: usize = EXAMPLES.iter().map(|example| example.manifests.len()).sum();
-    let examples = EXAMPLES.len();
+    let objects = EXAMPLES.iter().map(|example| example.manifests.len()).sum::<usize>() + scenes::ACTS;
+    let examples = EXAMPLES.len() + 1;
     let summary = match surprises {
-        0 => format!("{manifests} manifests under {examples} policies, every verdict as promised."),
-        1 => format!("{manifests} manifests under {examples} policies, one verdict not as promised: please report it."),
+        0 => format!("{objects} objects under {examples} policies, every verdict as promised."),
+        1 => format!("{objects} objects under {examples} policies, one verdict not as promised: please report it."),
         _ => format!(
-            "{manifests} manifests under {examples} policies, {surprises} verdicts not as promised: please report them."
+            "{objects} objects under {examples} policies, {surprises} verdicts not as promised: please report them."
         ),
     };
     format!(
@@ -136,7 +162,8 @@ async fn keep(
     }
     if let Some((example, server)) = servers.first() {
         let manifest = &example.manifests[example.manifests.len() - 1];
-        let review = Review::of(manifest.file, manifest.text, &uid(usize::from(u16::MAX) - 1, 0))?;
+        let command = Command::Create { file: manifest.file, text: manifest.text };
+        let review = command.review(&uid(usize::from(u16::MAX) - 1, 0))?;
         let file = scratch.write("review.json", &format!("{:#}\n", review.body))?;
         screen.say(&format!(
             "Ask one yourself:\n  curl --cacert {} -H 'Content-Type: application/json' --data @{} https://localhost:{}/validate\n\

@@ -8,9 +8,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::Surroundings;
+use super::facts::Origin;
 use crate::config::{Config, Overrides};
 use crate::document::{Color, Diagnostic, render};
-use crate::policy::{Labels, PolicySet, Settings, TrustedLabels};
+use crate::policy::{FactsFile, Labels, PolicySet, Settings, TrustedLabels};
 use crate::review::Workloads;
 use crate::watch::policy_files;
 
@@ -29,9 +30,12 @@ pub(super) struct EngineArgs {
     /// A label of the namespace; may be given several times. Without any, labels are unknown: policies with a selector apply
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub namespace_labels: Vec<(String, String)>,
-    /// Ask no registry (nothing that is judged so far needs one)
-    #[arg(long)]
+    /// Ask no registry: what only a registry knows is undecided, and nothing is looked up for pins
+    #[arg(long, conflicts_with = "facts")]
     pub offline: bool,
+    /// Take what registries would say from this file instead of asking them
+    #[arg(long, value_name = "FILE")]
+    pub facts: Option<PathBuf>,
 }
 
 impl EngineArgs {
@@ -77,8 +81,21 @@ impl EngineArgs {
                 }
             }
         };
-        let infrastructure = config.infrastructure_namespaces;
-        Ok(Some(Engine { policies, settings, workloads: config.workloads, infrastructure }))
+        let origin = match (&self.facts, self.offline) {
+            (Some(file), _) => match facts_file(file, surroundings)? {
+                Some(facts) => Origin::File(facts),
+                None => return Ok(None),
+            },
+            (None, true) => Origin::Nowhere,
+            (None, false) => Origin::Registries(config.registry),
+        };
+        Ok(Some(Engine {
+            policies,
+            settings,
+            workloads: config.workloads,
+            infrastructure: config.infrastructure_namespaces,
+            origin,
+        }))
     }
 }
 
@@ -92,6 +109,20 @@ pub(super) struct Engine {
     pub workloads: Workloads,
     /// Namespaces that are never judged.
     pub infrastructure: BTreeSet<String>,
+    /// Where facts come from.
+    pub origin: Origin,
+}
+
+/// Reads `--facts`. None, after every problem in it was written to standard error.
+fn facts_file(file: &Path, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<FactsFile>> {
+    let sources = [read(file)?];
+    match FactsFile::read(&sources) {
+        Ok(facts) => Ok(Some(facts)),
+        Err(diagnostics) => {
+            show(&diagnostics, &sources, surroundings);
+            Ok(None)
+        }
+    }
 }
 
 /// The policy files of all directories, each with its name.

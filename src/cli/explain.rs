@@ -7,12 +7,13 @@ use clap::Args;
 
 use super::check::owner;
 use super::engine::{Engine, EngineArgs};
+use super::facts::Learner;
 use super::report::{Format, Located, Subject, format};
 use super::{Exit, Surroundings, written};
 use crate::image::{Reference, ReferenceError, Refusal};
 use crate::policy::{
-    AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, ImageUse, Labels, List, NonCanonicalHost,
-    PolicySet, Request, Settings, Verdict, decide,
+    AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, ImageUse, ImageVerdict, Labels, List,
+    NonCanonicalHost, Pinning, PolicySet, Request, Resolved, Settings, Undecided, Verdict, decide,
 };
 
 /// The arguments of `explain`.
@@ -22,7 +23,9 @@ use crate::policy::{
     tagwarden explain --policies policies/starter --namespace shop-prod registry.example.com/acme/api:v1.4.2\n  \
     tagwarden explain --offline --format json ghcr.io/org/app@sha256:...\n\n\
     Without --policies the reference is parsed, classified, and held against the shapes that are always refused.\n\
-    The image is judged as that of a Pod.\n\n\
+    The image is judged as that of a Pod. What only a registry knows is asked of the registries that policies name, at \
+    most for 30 s, with the credentials of --config or of `docker login`; --facts says what they would answer; with \
+    --offline it stays undecided.\n\n\
     Exit codes: 0 admitted; 1 denied; 2 usage or policy error; 3 could not decide.")]
 pub struct ExplainArgs {
     /// The image reference, exactly as it would be written in a manifest
@@ -55,8 +58,41 @@ struct Explanation<'a> {
     policies: Option<Vec<Step>>,
     /// Findings of no policy.
     findings: Vec<Located>,
+    /// What registries (or a file) said, a line each.
+    facts: Vec<Fact>,
+    /// What is to be known although nothing is wrong.
+    notes: Vec<String>,
+    /// The image as it would be written into a Pod.
+    pinned: Option<Pinned>,
     /// What comes of it.
     decision: Decision,
+}
+
+/// What is known of a tag, or why nothing is.
+#[derive(Debug)]
+struct Fact {
+    /// The tag asked for: the image's own, or one that may carry the same digest.
+    tag: String,
+    /// Its digest and how that came, or why there is none.
+    answer: Result<Resolved, Undecided>,
+}
+
+/// An image with its digest.
+#[derive(Debug)]
+struct Pinned {
+    /// In full.
+    reference: String,
+    /// Whether it would really be written.
+    written: Written,
+}
+
+/// What would become of a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// Admission writes it into Pods.
+    Yes,
+    /// The check `digest` is not enforced, so it is only told.
+    Told,
 }
 
 /// What one policy says.
@@ -81,7 +117,7 @@ struct Ruling {
 pub(super) fn run(args: &ExplainArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let Some(engine) = args.engine.prepare(surroundings)? else { return Ok(Exit::Error) };
     let explanation = match &engine.policies {
-        Some(policies) => by_policies(args, policies, &engine, surroundings),
+        Some(policies) => by_policies(args, policies, &engine, surroundings)?,
         None => by_shape(args, &engine.settings),
     };
     let verdict = match explanation.decision {
@@ -111,6 +147,9 @@ fn by_shape<'a>(args: &'a ExplainArgs, settings: &Settings) -> Explanation<'a> {
         infrastructure: false,
         policies: None,
         findings: Vec::new(),
+        facts: Vec::new(),
+        notes: Vec::new(),
+        pinned: None,
         decision: if denied { Decision::Deny } else { Decision::Allow },
     }
 }
@@ -134,16 +173,18 @@ fn by_policies<'a>(
     args: &'a ExplainArgs,
     policies: &PolicySet,
     engine: &Engine,
-    surroundings: &Surroundings<'_>,
-) -> Explanation<'a> {
+    surroundings: &mut Surroundings<'_>,
+) -> anyhow::Result<Explanation<'a>> {
     let namespace = args.engine.namespace();
     let labels = args.engine.labels_of(namespace);
+    let mut learner = Learner::new(&engine.origin, policies);
     let request = Request {
         kind: "Pod",
         namespace: Some(namespace),
         name: "",
         namespace_labels: labels.as_ref(),
         is_pod: true,
+        stage: learner.stage(),
         now: surroundings.now,
     };
     let reference = Reference::parse(&args.image);
@@ -153,16 +194,20 @@ fn by_policies<'a>(
         field: FieldPath::Literal("".into()),
         image: &args.image,
         reference: reference.clone(),
+        pin_proven: false,
     }];
     let infrastructure = engine.infrastructure.contains(namespace);
+    let mut facts = Facts::default();
     let verdict = if infrastructure {
         // The API server sends no review from there.
         Verdict { decision: Decision::Allow, ..Verdict::default() }
     } else {
-        decide(policies.plan(&request, &images), &images, &Facts::default())
+        let plan = policies.plan(&request, &images);
+        facts = learner.facts(&plan, namespace, "the image", surroundings)?;
+        decide(plan, &images, &facts)
     };
     let image = verdict.images.first();
-    let subject = image.map(|image| Subject { field: None, ..Subject::of(image) });
+    let subject = image.map(|image| Subject { field: None, ..Subject::of(image, &facts) });
     let located = |finding: &Finding| Located {
         finding: finding.into(),
         object: None,
@@ -172,23 +217,49 @@ fn by_policies<'a>(
     };
     let applied = image.map_or(&[][..], |image| &image.applied);
     let class = image.and_then(|image| image.class).map(str::to_owned);
-    Explanation {
+    Ok(Explanation {
         image: &args.image,
         refused: reference.as_ref().ok().and_then(|reference| refused_by_policy(reference, applied)),
         class: class.or_else(|| reference.as_ref().ok().and_then(built_in_class)),
+        facts: reference.as_ref().map(|reference| known(reference, &facts)).unwrap_or_default(),
+        notes: image.map_or_else(Vec::new, |image| image.notes.clone()),
+        pinned: image.and_then(pinned),
         reference,
         namespace,
-        labels,
+        labels: labels.clone(),
         infrastructure,
         policies: Some(steps(policies, &verdict, applied, located)),
         findings: verdict.object_findings.iter().map(located).collect(),
         decision: verdict.decision,
-    }
+    })
+}
+
+/// Everything that was learned of the image's repository: its own tag first, then the others in their order.
+fn known(reference: &Reference<'_>, facts: &Facts) -> Vec<Fact> {
+    let mut name = String::new();
+    reference.write_name(&mut name);
+    let mut known: Vec<_> =
+        facts.digests(&name).map(|(tag, answer)| Fact { tag: tag.to_owned(), answer: answer.clone() }).collect();
+    known.sort_by(|a, b| {
+        let other = |fact: &Fact| Some(fact.tag.as_str()) != reference.tag();
+        (other(a), &a.tag).cmp(&(other(b), &b.tag))
+    });
+    known
+}
+
+/// The image with the digest that policies ask for.
+fn pinned(image: &ImageVerdict<'_>) -> Option<Pinned> {
+    let (digest, written) = match &image.pin {
+        Pinning::None => return None,
+        Pinning::Write(digest) => (digest, Written::Yes),
+        Pinning::Told(digest) => (digest, Written::Told),
+    };
+    Some(Pinned { reference: format!("{}@{digest}", image.reference?), written })
 }
 
 /// The trap that a policy refuses the reference as: the one that its finding names.
 fn refused_by_policy(reference: &Reference<'_>, applied: &[Applied<'_>]) -> Option<Refusal> {
-    let mut findings = applied.iter().filter_map(|applied| applied.finding.as_ref());
+    let mut findings = applied.iter().flat_map(|applied| &applied.findings);
     let finding = findings.find(|finding| finding.id == FindingId::Tw101)?;
     let named = reference.refusals().iter().find(|refusal| finding.message.contains(refusal.message()));
     named.or_else(|| reference.refusals().iter().next())
@@ -204,7 +275,7 @@ fn steps(
     let step = |name: &str| {
         let ruling = applied.iter().find(|applied| applied.policy == name).map(|applied| Ruling {
             rule: applied.rule.map(str::to_owned),
-            findings: applied.finding.iter().map(&located).collect(),
+            findings: applied.findings.iter().map(&located).collect(),
             allowed: applied.allowed.map(reason),
         });
         let applies = verdict.policies.contains(&name);

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use crate::document::Span;
 use crate::image::Reference;
-use crate::policy::{Finding, FindingId, ImageVerdict, Level, List, Mode, Owner};
+use crate::policy::{Check, Facts, Finding, FindingId, ImageVerdict, Level, List, Mode, Owner, Resolved};
+
+/// Bytes of an image as written that are shown on a line of its own; a reference may have 4 KiB.
+pub(super) const SHOWN_BYTES: usize = 512;
 
 /// The output formats that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,8 @@ pub(super) struct Summary {
     pub infrastructure: Vec<String>,
     /// Images left to the review of their Pod (blank ones, unresolved expressions), a line each.
     pub deferred: Vec<String>,
+    /// What is to be known although nothing is wrong (an answer that is old because the registry fails), a line each.
+    pub notes: Vec<String>,
     /// Files that could not be judged, in full or in part.
     pub broken: usize,
 }
@@ -118,8 +123,10 @@ fn note(names: &mut Vec<String>, name: &str) {
 /// How many findings there are of each weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Enforced.
+    /// Enforced violations.
     pub deny: usize,
+    /// Enforced, and could not be decided.
+    pub unresolved: usize,
     /// Warned of.
     pub warn: usize,
     /// Recorded.
@@ -129,8 +136,17 @@ pub(super) struct Tally {
 impl Report {
     /// Counts findings by weight.
     pub fn tally(&self) -> Tally {
-        let count = |mode| self.findings.iter().filter(|found| found.finding.mode == mode).count();
-        Tally { deny: count(Mode::Enforce), warn: count(Mode::Warn), audit: count(Mode::Audit) }
+        let mut tally = Tally::default();
+        for located in &self.findings {
+            let counted = match located.finding.mode {
+                Mode::Enforce if located.finding.undecided => &mut tally.unresolved,
+                Mode::Enforce => &mut tally.deny,
+                Mode::Warn => &mut tally.warn,
+                Mode::Audit => &mut tally.audit,
+            };
+            *counted += 1;
+        }
+        tally
     }
 }
 
@@ -139,10 +155,14 @@ impl Report {
 pub(super) struct Said {
     /// Which.
     pub id: FindingId,
+    /// Its check.
+    pub check: Check,
     /// The effective mode.
     pub mode: Mode,
     /// How loud it is.
     pub level: Level,
+    /// Whether it says that something could not be decided.
+    pub undecided: bool,
     /// The policy's name; empty where none is at work.
     pub policy: String,
     /// The rule that decided.
@@ -159,8 +179,10 @@ impl From<&Finding<'_>> for Said {
     fn from(finding: &Finding<'_>) -> Self {
         Said {
             id: finding.id,
+            check: finding.check,
             mode: finding.mode,
             level: finding.level(),
+            undecided: finding.is_undecided(),
             policy: finding.policy.to_owned(),
             rule: finding.rule.map(str::to_owned),
             exception: finding.exception.map(str::to_owned),
@@ -216,23 +238,31 @@ pub(super) struct Subject {
     pub image: String,
     /// Canonical registry, repository, tag and digest.
     pub canonical: Option<String>,
-    /// The digest written in it.
+    /// The digest written in it, else the one that its tag was found to be.
     pub digest: Option<String>,
 }
 
 impl Subject {
     /// The image of a verdict, with its place in the object.
-    pub fn of(verdict: &ImageVerdict<'_>) -> Self {
+    pub fn of(verdict: &ImageVerdict<'_>, facts: &Facts) -> Self {
         let reference = verdict.reference.as_ref();
+        let written = reference.and_then(Reference::digest).map(|digest| digest.as_str().to_owned());
         Subject {
             list: verdict.list,
             container: verdict.container.map(str::to_owned),
             field: Some(verdict.field.to_string()),
             image: verdict.image.to_owned(),
             canonical: reference.map(canonical),
-            digest: reference.and_then(Reference::digest).map(|digest| digest.as_str().to_owned()),
+            digest: written.or_else(|| Some(resolved(reference?, facts)?.digest.to_string())),
         }
     }
+}
+
+/// What is known of the tag of a reference.
+pub(super) fn resolved<'f>(reference: &Reference<'_>, facts: &'f Facts) -> Option<&'f Resolved> {
+    let mut name = String::new();
+    reference.write_name(&mut name);
+    facts.digest(&name, reference.tag()?)?.as_ref().ok()
 }
 
 /// A reference with its registry in canonical form, fully written out.

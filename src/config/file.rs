@@ -24,15 +24,15 @@ object! {
         infrastructure_namespaces: "infrastructureNamespaces" => Option<Vec<Text>>,
         /// Requesters that are never judged, by exact names.
         exempt_requesters: "exemptRequesters" => Option<Spanned<ExemptRequesters>>,
-        /// Registries (not supported yet).
-        registries: "registries" => LaterList,
+        /// What is to be known of registries besides the policies that name them.
+        registries: "registries" => Option<Vec<Spanned<Registry>>>,
         /// Further kinds that have images.
         workloads: "workloads" => Option<Vec<Spanned<Workload>>>,
-        /// Pinning (not supported yet).
+        /// Pinning.
         mutation: "mutation" => Option<Mutation>,
         /// Release manifests (not supported yet).
         releases: "releases" => LaterList,
-        /// Reading pull secrets (not supported yet).
+        /// Reading pull secrets.
         pull_secrets: "pullSecrets" => Option<PullSecrets>,
         /// How image references are read.
         references: "references" => Option<References>,
@@ -40,7 +40,7 @@ object! {
         limits: "limits" => Option<Limits>,
         /// How long things may take.
         timeouts: "timeouts" => Option<Timeouts>,
-        /// The registry cache (not supported yet).
+        /// What is remembered of registries, and for how long.
         cache: "cache" => Option<Cache>,
         /// How long connections are still accepted after SIGTERM (default 15s).
         shutdown_delay: "shutdownDelay" => Option<Interval>,
@@ -126,17 +126,97 @@ object! {
 }
 
 object! {
-    /// Pinning (not supported yet).
-    pub struct Mutation {
-        /// Controllers whose Pods may be pinned besides the built-in ones.
-        owners: "owners" => LaterList,
+    /// What is to be known of a registry besides the policies that name it.
+    pub struct Registry {
+        /// Its host as policies name it, with a port where that is not 443.
+        host: "host" => Text,
+        /// Where to ask instead: a mirror, https://mirror.example.com. Policies still judge by the host.
+        endpoint: "endpoint" => Option<Text>,
+        /// A file of authorities, PEM, that its certificate may stem from besides the public ones.
+        ca: "ca" => Option<Text>,
+        /// A certificate of ours that it wants to see.
+        client_cert: "clientCert" => Option<Spanned<ClientCert>>,
+        /// Whether it is asked by plain HTTP (default false).
+        insecure: "insecure" => Option<bool>,
+        /// Whether loopback, RFC 1918 and unique-local addresses are fine for it (default false).
+        private: "private" => Option<bool>,
+        /// Whether its tags must not be deleted (not supported yet).
+        protected: "protected" => Option<Spanned<Later>>,
+        /// Credentials of our own for it.
+        credentials: "credentials" => Option<Spanned<Credentials>>,
+        /// Globs over the namespaces whose Pods may benefit from those credentials; omitted: all.
+        credential_namespaces: "credentialNamespaces" => Option<Spanned<Vec<Text>>>,
+        /// Token servers besides its own host that may get its credentials.
+        realm_hosts: "realmHosts" => Option<Vec<Text>>,
+        /// Requests to it at one time; never more than limits.lookupsPerHost.
+        max_concurrent: "maxConcurrent" => Option<Spanned<u64>>,
     }
 }
 
 object! {
-    /// Reading pull secrets (not supported yet).
+    /// A certificate of ours.
+    pub struct ClientCert {
+        /// The chain, PEM.
+        cert: "cert" => String,
+        /// Its key, PEM.
+        key: "key" => String,
+    }
+}
+
+object! {
+    /// Credentials of our own for a registry: one of the two.
+    pub struct Credentials {
+        /// A file of the form .dockerconfigjson; read again when it changes.
+        docker_config: "dockerConfig" => Option<String>,
+        /// A credential helper on the PATH.
+        helper: "helper" => Option<Helper>,
+    }
+}
+
+choice! {
+    /// The credential helpers that may be run.
+    pub enum Helper {
+        /// docker-credential-ecr-login, for Amazon's registries.
+        EcrLogin = "ecr-login",
+        /// docker-credential-gcr, for Google's.
+        Gcr = "gcr",
+        /// docker-credential-acr-env, for Microsoft's.
+        AcrEnv = "acr-env",
+    }
+}
+
+impl From<Helper> for crate::registry::Helper {
+    fn from(helper: Helper) -> Self {
+        match helper {
+            Helper::EcrLogin => crate::registry::Helper::EcrLogin,
+            Helper::Gcr => crate::registry::Helper::Gcr,
+            Helper::AcrEnv => crate::registry::Helper::AcrEnv,
+        }
+    }
+}
+
+object! {
+    /// Pinning.
+    pub struct Mutation {
+        /// Controllers whose Pods may be pinned besides the built-in ones.
+        owners: "owners" => Option<Vec<Spanned<Controller>>>,
+    }
+}
+
+object! {
+    /// A kind of controller.
+    pub struct Controller {
+        /// Its API group; empty for the core group.
+        group: "group" => String,
+        /// The kind.
+        kind: "kind" => String,
+    }
+}
+
+object! {
+    /// Reading pull secrets.
     pub struct PullSecrets {
-        /// Whether they are read (default false).
+        /// Whether those of Pods and their service accounts are read (default false); needs permission to.
         enabled: "enabled" => Option<Spanned<bool>>,
     }
 }
@@ -164,11 +244,11 @@ object! {
         reference_bytes: "referenceBytes" => Option<Spanned<Size>>,
         /// Connections at one time (default 1024).
         connections: "connections" => Option<Spanned<u64>>,
-        /// Registry lookups at one time and host (64; not supported yet).
+        /// Registry lookups at one time and host (default 64).
         lookups_per_host: "lookupsPerHost" => Option<Spanned<u64>>,
-        /// Registry lookups at one time and namespace (32; not supported yet).
+        /// Registry lookups at one time and namespace (default 32).
         lookups_per_namespace: "lookupsPerNamespace" => Option<Spanned<u64>>,
-        /// Registry lookups of one review (50; not supported yet).
+        /// Registry lookups of one review (default 50).
         lookups_per_review: "lookupsPerReview" => Option<Spanned<u64>>,
     }
 }
@@ -184,25 +264,25 @@ object! {
         idle: "idle" => Option<Spanned<Interval>>,
         /// What is kept back of a review's time for the way of the answer (default 500ms).
         margin: "margin" => Option<Interval>,
-        /// Connecting to a registry (1s; not supported yet).
+        /// Connecting to a registry (default 1s).
         connect: "connect" => Option<Spanned<Interval>>,
-        /// One request to a registry (2s; not supported yet).
+        /// One request to a registry (default 2s).
         request: "request" => Option<Spanned<Interval>>,
     }
 }
 
 object! {
-    /// The registry cache (not supported yet).
+    /// What is remembered of registries, and for how long.
     pub struct Cache {
-        /// How long a tag that does not move is remembered (10m).
+        /// How long a tag that does not move is remembered (default 10m).
         immutable_ttl: "immutableTtl" => Option<Spanned<Interval>>,
-        /// How long a tag that moves is remembered (30s).
+        /// How long a tag that moves is remembered (default 30s).
         floating_ttl: "floatingTtl" => Option<Spanned<Interval>>,
-        /// How long what is old still serves while the registry is away (1h).
-        stale_for: "staleFor" => Option<Spanned<Interval>>,
-        /// Entries (100000).
+        /// How long what is old still serves while the registry is away (default 1h); never for a tag that moves.
+        stale_for: "staleFor" => Option<Interval>,
+        /// Entries at most (default 100000).
         entries: "entries" => Option<Spanned<u64>>,
-        /// Bytes (32MiB).
+        /// Bytes at most (default 32MiB).
         bytes: "bytes" => Option<Spanned<Size>>,
     }
 }

@@ -85,7 +85,22 @@ fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {
         set(&mut to.header, positive(timeouts.header, reader));
         set(&mut to.idle, positive(timeouts.idle, reader));
         set(&mut to.margin, timeouts.margin.map(|interval| interval.0));
+        set(&mut config.registry.connect, positive(timeouts.connect, reader));
+        set(&mut config.registry.request, positive(timeouts.request, reader));
     }
+    let registry = &mut config.registry;
+    registry.registries = super::registries::registries(file.registries.unwrap_or_default(), reader);
+    if let Some(cache) = file.cache {
+        let to = &mut registry.cache;
+        set(&mut to.immutable_ttl, positive(cache.immutable_ttl, reader));
+        set(&mut to.floating_ttl, positive(cache.floating_ttl, reader));
+        set(&mut to.stale_for, cache.stale_for.map(|interval| interval.0));
+        set(&mut to.entries, count(cache.entries, reader).map(|count| count as u64));
+        let bytes = cache.bytes.map(|size| Spanned { value: size.value.0, span: size.span });
+        set(&mut to.bytes, count(bytes, reader).map(|count| count as u64));
+    }
+    config.mutation_owners = owners(file.mutation.and_then(|m| m.owners).unwrap_or_default(), reader);
+    set(&mut config.pull_secrets, file.pull_secrets.and_then(|p| p.enabled).map(|enabled| enabled.value));
     set(&mut config.shutdown_delay, file.shutdown_delay.map(|interval| interval.0));
     set(&mut config.max_connection_age, positive(file.max_connection_age, reader));
     if let Some(log) = file.log {
@@ -137,9 +152,27 @@ fn apply_limits(limits: file::Limits, config: &mut Config, reader: &mut Reader<'
         let message = "'inFlightBytes' is less than 'bodyBytes': the largest review never fits";
         reader.error(place.unwrap_or_default(), message);
     }
+    let lookups = &mut config.registry.lookups;
+    set(&mut lookups.per_host, count(limits.lookups_per_host, reader));
+    set(&mut lookups.per_namespace, count(limits.lookups_per_namespace, reader));
+    set(&mut lookups.per_review, count(limits.lookups_per_review, reader));
     let settings = &mut config.settings;
     set(&mut settings.max_images, count(limits.images, reader));
     set(&mut settings.max_reference_bytes, count(size(limits.reference_bytes), reader));
+}
+
+/// Controllers whose Pods may be pinned: API group and kind.
+fn owners(written: Vec<Spanned<file::Controller>>, reader: &mut Reader<'_>) -> Vec<(String, String)> {
+    let mut owners = Vec::with_capacity(written.len());
+    for owner in written {
+        if owner.value.kind.is_empty() || owner.value.kind.contains('*') {
+            let error = reader.error(owner.span, "not a kind of controller");
+            error.help.push("write its group and exact kind: {group: argoproj.io, kind: Rollout}".to_owned());
+            continue;
+        }
+        owners.push((owner.value.group, owner.value.kind));
+    }
+    owners
 }
 
 /// Keys of features that come later are fine at their defaults, and an error otherwise.
@@ -154,44 +187,11 @@ fn later_keys(file: &ConfigFile, reader: &mut Reader<'_>) {
         let filled = list.as_ref().filter(|list| !list.value.is_empty());
         filled.map(|list| list.span.clone())
     };
-    refuse(full(&file.registries), "'registries'");
     refuse(full(&file.releases), "'releases'");
-    refuse(file.mutation.as_ref().and_then(|m| full(&m.owners)), "'mutation.owners'");
-    let pull_secrets = file.pull_secrets.as_ref().and_then(|p| p.enabled.as_ref());
-    refuse(unless(pull_secrets, &false), "'pullSecrets.enabled: true'");
     let objects = file.policies.as_ref().and_then(|p| p.objects.as_ref());
     refuse(unless(objects, &false), "'policies.objects: true'");
     let mode = file.tls.as_ref().and_then(|tls| tls.mode.as_ref());
     refuse(unless(mode, &file::TlsMode::Files), "'tls.mode: self-managed'");
-    if let Some(limits) = &file.limits {
-        let rows = [
-            (&limits.lookups_per_host, 64, "'limits.lookupsPerHost'"),
-            (&limits.lookups_per_namespace, 32, "'limits.lookupsPerNamespace'"),
-            (&limits.lookups_per_review, 50, "'limits.lookupsPerReview'"),
-        ];
-        for (written, default, name) in rows {
-            refuse(unless(written.as_ref(), &default), name);
-        }
-    }
-    let seconds = |count| Interval(Duration::from_secs(count));
-    if let Some(timeouts) = &file.timeouts {
-        let connect = unless(timeouts.connect.as_ref(), &seconds(1));
-        refuse(connect, "'timeouts.connect'");
-        let request = unless(timeouts.request.as_ref(), &seconds(2));
-        refuse(request, "'timeouts.request'");
-    }
-    if let Some(cache) = &file.cache {
-        let rows = [
-            (&cache.immutable_ttl, 600, "'cache.immutableTtl'"),
-            (&cache.floating_ttl, 30, "'cache.floatingTtl'"),
-            (&cache.stale_for, 3600, "'cache.staleFor'"),
-        ];
-        for (written, default, name) in rows {
-            refuse(unless(written.as_ref(), &seconds(default)), name);
-        }
-        refuse(unless(cache.entries.as_ref(), &100_000), "'cache.entries'");
-        refuse(unless(cache.bytes.as_ref(), &Size(32 << 20)), "'cache.bytes'");
-    }
 }
 
 /// The place of a value that is not this one.
@@ -241,7 +241,7 @@ fn positive(written: Option<Spanned<Interval>>, reader: &mut Reader<'_>) -> Opti
 }
 
 /// A number of at least one that fits the semaphores behind it.
-fn count(written: Option<Spanned<u64>>, reader: &mut Reader<'_>) -> Option<usize> {
+pub(super) fn count(written: Option<Spanned<u64>>, reader: &mut Reader<'_>) -> Option<usize> {
     let written = written?;
     match u32::try_from(written.value) {
         Ok(value) if value > 0 => Some(value as usize),

@@ -5,37 +5,48 @@ use std::time::Duration;
 
 use super::{Config, LogFormat, Overrides, config_schema};
 use crate::policy::{Mode, NoPolicy, TrustedLabels};
+use crate::registry::{ConfiguredCredentials, Helper};
 
 fn read(text: &str) -> Result<Config, super::ConfigError> {
     Config::from_text("config.yaml", text, &Overrides::default())
 }
 
-#[test]
-fn every_key_is_read() {
-    let config = read(
-        r#"
+/// Every key at another value than its default.
+const EVERY_KEY: &str = r#"
 listen: {webhook: "127.0.0.1:9443", health: "[::1]:9080"}
 tls: {mode: files, cert: a.pem, key: b.pem, clientCA: ca.pem, clientNames: [kube-apiserver]}
 policies: {dirs: [one, two], objects: false, allowEmpty: true, noPolicy: warn, maxMode: audit}
 trustedNamespaceLabels: [environment]
 infrastructureNamespaces: [cilium]
 exemptRequesters: {users: [alice], groups: [platform]}
-registries: []
+registries:
+  - host: registry.example.com:5000
+    endpoint: https://mirror.example.com/cache/
+    ca: ca.pem
+    clientCert: {cert: client.pem, key: client.key}
+    private: true
+    credentials: {dockerConfig: config.json}
+    credentialNamespaces: ["shop-*"]
+    realmHosts: [auth.example.com]
+    maxConcurrent: 7
+  - {host: plain.example.com, insecure: true, endpoint: "http://127.0.0.1:5000", credentials: {helper: ecr-login}}
 workloads: [{group: argoproj.io, kind: Rollout, paths: [spec.template.spec]}]
-mutation: {owners: []}
+mutation: {owners: [{group: argoproj.io, kind: Rollout}]}
 releases: []
-pullSecrets: {enabled: false}
+pullSecrets: {enabled: true}
 references: {nonCanonicalHost: normalise}
 limits: {bodyBytes: 1MiB, inFlightBytes: 2MiB, requests: 3, images: 4, referenceBytes: 5, connections: 6,
-         lookupsPerHost: 64, lookupsPerNamespace: 32, lookupsPerReview: 50}
-timeouts: {handshake: 1s, header: 2s, idle: 3s, margin: 4ms, connect: 1s, request: 2s}
-cache: {immutableTtl: 10m, floatingTtl: 30s, staleFor: 1h, entries: 100000, bytes: 32MiB}
+         lookupsPerHost: 11, lookupsPerNamespace: 12, lookupsPerReview: 13}
+timeouts: {handshake: 1s, header: 2s, idle: 3s, margin: 4ms, connect: 5s, request: 6s}
+cache: {immutableTtl: 1m, floatingTtl: 2s, staleFor: 0s, entries: 3, bytes: 4KiB}
 shutdownDelay: 0s
 maxConnectionAge: 1m
 log: {format: json, level: debug}
-"#,
-    )
-    .unwrap();
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let config = read(EVERY_KEY).unwrap();
     assert_eq!(config.webhook.to_string(), "127.0.0.1:9443");
     assert_eq!(config.health.to_string(), "[::1]:9080");
     assert_eq!(config.tls.client_names, ["kube-apiserver"]);
@@ -53,9 +64,36 @@ log: {format: json, level: debug}
     assert_eq!(config.settings.max_reference_bytes, 5);
     assert_eq!(config.timeouts.idle, Duration::from_secs(3));
     assert_eq!(config.timeouts.margin, Duration::from_millis(4));
+    assert!(config.pull_secrets);
+    assert_eq!(config.mutation_owners, [("argoproj.io".to_owned(), "Rollout".to_owned())]);
     assert_eq!(config.shutdown_delay, Duration::ZERO);
     assert_eq!(config.max_connection_age, Duration::from_secs(60));
     assert_eq!(config.log.format, Some(LogFormat::Json));
+}
+
+#[test]
+fn everything_about_registries_is_read() {
+    let config = read(EVERY_KEY).unwrap().registry;
+    let [first, second] = config.registries.as_slice() else { panic!("two registries") };
+    assert_eq!(first.host, "registry.example.com:5000");
+    assert_eq!(first.endpoint.as_deref(), Some("https://mirror.example.com/cache"));
+    assert_eq!(first.ca, Some("ca.pem".into()));
+    assert_eq!(first.client_cert, Some(("client.pem".into(), "client.key".into())));
+    assert!(first.private && !first.insecure);
+    assert_eq!(first.credentials, Some(ConfiguredCredentials::DockerConfig("config.json".into())));
+    let namespaces = first.credential_namespaces.as_deref().unwrap();
+    assert!(namespaces.iter().any(|glob| glob.matches("shop-prod")) && !namespaces[0].matches("pay"));
+    assert_eq!(first.realm_hosts, ["auth.example.com"]);
+    assert_eq!(first.max_concurrent, Some(7));
+    assert!(second.insecure && !second.private);
+    assert_eq!(second.endpoint.as_deref(), Some("http://127.0.0.1:5000"));
+    assert_eq!(second.credentials, Some(ConfiguredCredentials::Helper(Helper::EcrLogin)));
+    assert_eq!((config.connect, config.request), (Duration::from_secs(5), Duration::from_secs(6)));
+    let lookups = config.lookups;
+    assert_eq!((lookups.per_host, lookups.per_namespace, lookups.per_review), (11, 12, 13));
+    let cache = config.cache;
+    assert_eq!((cache.immutable_ttl, cache.floating_ttl), (Duration::from_secs(60), Duration::from_secs(2)));
+    assert_eq!((cache.stale_for, cache.entries, cache.bytes), (Duration::ZERO, 3, 4096));
 }
 
 #[test]
@@ -103,13 +141,26 @@ fn problems_name_the_place_and_the_remedy() {
         ("tls: {clientNames: [a]}", "'clientNames' without 'clientCA'"),
         ("tls: {mode: self-managed}", "is not supported yet"),
         ("policies: {objects: true}", "'policies.objects: true' is not supported yet"),
-        ("registries: [{host: a}]", "config.yaml:1:13: error: 'registries' is not supported yet"),
-        ("mutation: {owners: [{}]}", "'mutation.owners' is not supported yet"),
         ("releases: [{}]", "'releases' is not supported yet"),
-        ("pullSecrets: {enabled: true}", "is not supported yet"),
-        ("limits: {lookupsPerHost: 65}", "is not supported yet"),
-        ("cache: {entries: 5}", "is not supported yet"),
-        ("timeouts: {connect: 3s}", "is not supported yet"),
+        ("registries: [{hots: a.io}]", "did you mean 'host'?"),
+        ("registries: [{host: Registry.io}]", "config.yaml:1:21: error: not a registry host"),
+        ("registries: [{host: \"*.io\"}]", "not a registry host"),
+        ("registries: [{host: a.io/b}]", "not a registry host"),
+        ("registries: [{host: a.io}, {host: a.io}]", "'a.io' stands above already"),
+        ("registries: [{host: a.io, protected: true}]", "'registries[].protected' is not supported yet"),
+        ("registries: [{host: a.io, endpoint: b.io}]", "begins with https://"),
+        ("registries: [{host: a.io, endpoint: \"http://b.io\"}]", "needs 'insecure: true'"),
+        ("registries: [{host: a.io, endpoint: \"https://u:p@b.io\"}]", "holds no credentials"),
+        ("registries: [{host: a.io, endpoint: \"https://b.io/?x=y\"}]", "has no query"),
+        ("registries: [{host: a.io, insecure: true, endpoint: \"https://b.io\"}]", "'insecure: true'"),
+        ("registries: [{host: a.io, insecure: true, ca: a.pem}]", "there is no TLS"),
+        ("registries: [{host: a.io, credentials: {}}]", "either 'dockerConfig' or 'helper'"),
+        ("registries: [{host: a.io, credentials: {helper: gcs}}]", "did you mean 'gcr'?"),
+        ("registries: [{host: a.io, credentialNamespaces: [a]}]", "without 'credentials'"),
+        ("registries: [{host: a.io, maxConcurrent: 0}]", "from 1 to"),
+        ("mutation: {owners: [{group: a.io, kind: \"*\"}]}", "not a kind of controller"),
+        ("limits: {lookupsPerReview: 0}", "from 1 to"),
+        ("cache: {immutableTtl: 0s}", "over 0s"),
         ("exemptRequesters: {groups: [\"system:masters\"]}", "system"),
         ("infrastructureNamespaces: [\"kube-*\"]", "exact names"),
         ("workloads: [{group: a.io, kind: \"\", paths: [spec]}]", "config.yaml:1:13"),
@@ -132,6 +183,9 @@ fn what_cannot_change_while_running_is_named_and_kept() {
     let old = read("limits: {requests: 1}").unwrap();
     let new = read("listen: {webhook: \"127.0.0.1:1\"}\npolicies: {maxMode: audit}\nlog: {level: debug}").unwrap();
     assert_eq!(old.needing_restart(&new), ["listen", "limits", "log"]);
+    let lookups = read("limits: {requests: 1, lookupsPerHost: 2}").unwrap();
+    assert_eq!(old.needing_restart(&lookups), ["limits"]);
+    assert_eq!(old.reloaded(lookups).registry.lookups.per_host, 64);
     let merged = old.reloaded(new);
     assert_eq!(merged.limits.requests, 1);
     assert_eq!(merged.webhook, old.webhook);

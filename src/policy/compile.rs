@@ -1,11 +1,12 @@
 //! From files to an immutable set of compiled policies, with every problem of every file at once.
 
+mod channel;
 mod problems;
 mod rules;
 mod settings;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
@@ -16,6 +17,7 @@ use super::{Request, Seconds};
 use crate::document::{Diagnostic, Node, Read, Reader, Source, Value, nearest, parse};
 use crate::image::{GlobSet, NameGlob};
 
+pub(crate) use channel::{Comparison, Environment, Environments};
 pub(crate) use rules::{Rule, Tags};
 pub use settings::{NoPolicy, NonCanonicalHost, Settings, TrustedLabels};
 pub(crate) use validate::Selector;
@@ -55,6 +57,8 @@ pub(crate) struct Policy {
     pub names: String,
     /// Hosts that some rule spells out: naming an address or `localhost` permits it.
     pub literal_hosts: Vec<String>,
+    /// Hosts of rules that spell out all of theirs: the only ones that are ever asked for a fact.
+    pub fact_hosts: Vec<String>,
     /// Patterns over tags as one automaton: first those of the own classes, then those of the rules' entries.
     pub tag_patterns: GlobSet,
     pub overrides: Vec<Override>,
@@ -174,9 +178,19 @@ impl PolicySet {
     #[must_use]
     pub fn needs_labels(&self, namespace: &str) -> bool {
         self.policies.iter().any(|policy| {
-            policy.namespaces.names_match(namespace)
-                && policy.namespaces.selector.as_ref().is_some_and(Selector::needs_labels)
+            let by_selector = || policy.namespaces.selector.as_ref().is_some_and(Selector::needs_labels);
+            let by_environment = || {
+                let environments = policy.rules.iter().filter_map(|rule| rule.channel.environments.as_ref());
+                environments.into_iter().any(Environments::needs_labels)
+            };
+            policy.namespaces.names_match(namespace) && (by_selector() || by_environment())
         })
+    }
+
+    /// The registry hosts that may be asked: those of rules that spell out all of theirs.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeSet<&str> {
+        self.policies.iter().flat_map(|policy| &policy.fact_hosts).map(String::as_str).collect()
     }
 
     /// Why each policy applies to the request or not, in the order of their names; for `explain`.

@@ -346,9 +346,9 @@ object! {
     /// Which environment a channel belongs to.
     pub struct Env {
         /// The namespace's label that holds its environment.
-        namespace_label: "namespaceLabel" => Option<String>,
-        /// Globs over namespaces and their environment, where the label is absent.
-        namespaces: "namespaces" => Option<BTreeMap<String, String>>,
+        namespace_label: "namespaceLabel" => Option<Text>,
+        /// Globs over namespaces and their environment, where the label is absent; the most specific one holds.
+        namespaces: "namespaces" => Option<Table<String>>,
         /// Channel names and the environment they mean.
         map: "map" => Option<BTreeMap<String, String>>,
     }
@@ -401,18 +401,15 @@ object! {
 pub enum SameDigestAs {
     /// Nothing is asked.
     None,
-    /// A tag of one of these classes must have the same digest. Holds the key's place.
-    Classes(crate::document::Span),
+    /// A tag of one of these classes must have the same digest.
+    Classes(Spanned<Vec<Text>>),
 }
 
 impl Read for SameDigestAs {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.value {
             Value::String(word) if word == "none" => Some(SameDigestAs::None),
-            Value::List(_) => {
-                Vec::<String>::read(node, reader)?;
-                Some(SameDigestAs::Classes(node.span.clone()))
-            }
+            Value::List(_) => Spanned::read(node, reader).map(SameDigestAs::Classes),
             _ => {
                 reader.mismatch(node, "'none' or a list of tag classes");
                 None

@@ -1,83 +1,102 @@
 //! What text alone says of every image under every policy that applies, and what is still to be learned.
 
-use super::compile::{OwnClasses, Policy, Rule, Tags};
+use super::compile::{Environment, Policy, Rule};
+use super::examine::{Demand, Examination, Moving, Subject};
+use super::file::Pin;
+use super::judge::{Excusable, Judge, Violation, allowed};
+use super::lookups::Wanted;
 use super::show::{IMAGE_BYTES, printable};
+use super::tags::{Tag, built_in};
 use super::{
-    AllowReason, Applied, Check, Finding, FindingId, ImageUse, Mode, NoPolicy, NonCanonicalHost, PolicySet, Request,
+    AllowReason, Applied, Check, Facts, Failure, Finding, FindingId, ImageUse, Lookup, NonCanonicalHost, PolicySet,
+    Request, Stage, Undecided,
 };
-use crate::image::{Class, Classes, Reference, Refusal, TagFacts};
-
-/// What a rule asks of the world before it can decide. The rules of this build ask for nothing, so there is no
-/// value of this type; the first rule that needs a registry adds one, and the compiler then names every place
-/// that must handle it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {}
-
-/// What was learned for the lookups of a plan. A lookup without an answer here is itself a finding.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    answers: Vec<(usize, Lookup)>,
-}
-
-impl Facts {
-    /// Whether nothing was learned.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.answers.is_empty()
-    }
-}
+use crate::image::{Class, Reference, Refusal, TagFacts};
 
 /// Rulings by text of every policy that applies, and the lookups that could still change them.
 #[derive(Clone, Debug)]
 pub struct Plan<'p> {
-    /// Names of the policies that apply, in order.
-    pub(super) policies: Vec<&'p str>,
+    pub(super) judge: Judge<'p>,
     /// Findings about the object as a whole.
     pub(super) object_findings: Vec<Finding<'p>>,
-    /// For each image, in order: what is shown as its class, and one ruling a policy.
-    pub(super) images: Vec<(Option<&'p str>, Vec<Applied<'p>>)>,
-    lookups: Vec<(usize, Lookup)>,
+    /// Each image, in order.
+    pub(super) images: Vec<Planned<'p>>,
+}
+
+/// What text says of one image.
+#[derive(Clone, Debug)]
+pub(super) struct Planned<'p> {
+    /// What is shown as its class.
+    pub class: Option<&'p str>,
+    /// One ruling a policy.
+    pub applied: Vec<Applied<'p>>,
+    /// What is to be learned about it; none where no rule asks, or where text alone denies it.
+    pub subject: Option<Subject<'p>>,
 }
 
 impl Plan<'_> {
-    /// What is to be learned, each with the index of its image.
+    /// Whether any fact could change the verdict. Where none can, the verdict is there with [`Facts::default`].
     #[must_use]
-    pub fn lookups(&self) -> &[(usize, Lookup)] {
-        &self.lookups
+    pub fn needs_facts(&self) -> bool {
+        self.images.iter().any(|image| image.subject.is_some())
+    }
+
+    /// What is still to be learned, given what is known; empty: all that can be. Answers may raise further questions, so
+    /// this is asked again after each round, until nothing is missing: an answer to each lookup, failures among them,
+    /// brings that about.
+    ///
+    /// A reference that several images share is asked about once.
+    #[must_use]
+    pub fn missing(&self, facts: &Facts) -> Vec<Lookup<'_>> {
+        let mut wanted = Wanted::default();
+        for subject in self.images.iter().filter_map(|image| image.subject.as_ref()) {
+            let mut examination = Examination::new(&self.judge, subject, facts);
+            for demand in &subject.demands {
+                examination.judge(demand);
+            }
+            for want in examination.wants {
+                wanted.add(subject.lookup(&want));
+            }
+        }
+        wanted.into_lookups()
     }
 }
 
 impl PolicySet {
     /// Judges all that text alone can judge, and says what else must be known. Cannot fail.
     #[must_use]
-    pub fn plan<'p>(&'p self, request: &Request<'_>, images: &[ImageUse<'_>]) -> Plan<'p> {
-        let judge = Judge::new(self, request);
-        let mut plan = judge.empty_plan();
+    pub fn plan<'p>(&'p self, request: &Request<'p>, images: &[ImageUse<'p>]) -> Plan<'p> {
+        let mut plan = empty(Judge::new(self, request));
         if images.len() > self.settings.max_images {
             let message =
                 format!("{} images, more than the {} that the limits allow", images.len(), self.settings.max_images);
             // They are not looked at: the point of the limit is that its work is bounded.
-            plan.object_findings.extend(judge.unjudged(FindingId::Tw197, &message));
+            plan.object_findings.extend(plan.judge.unjudged(FindingId::Tw197, Check::Limits, &message));
             return plan;
         }
         let mut scratch = Scratch::default();
-        plan.images = images.iter().map(|image| judge.image(image, &mut scratch)).collect();
+        plan.images = images.iter().map(|image| plan.judge.image(image, &mut scratch)).collect();
         plan
     }
 
     /// The plan for an object of a kind that no table knows: a finding TW199 of every policy that applies.
     /// `shown` names the kind.
     #[must_use]
-    pub fn plan_unknown_kind<'p>(&'p self, request: &Request<'_>, shown: &str) -> Plan<'p> {
-        let judge = Judge::new(self, request);
-        let mut plan = judge.empty_plan();
+    pub fn plan_unknown_kind<'p>(&'p self, request: &Request<'p>, shown: &str) -> Plan<'p> {
+        let mut plan = empty(Judge::new(self, request));
         let message = format!(
             "{} is a kind whose images nobody told us where to find; name it in the configuration's 'workloads'",
             printable(shown, IMAGE_BYTES)
         );
-        plan.object_findings.extend(judge.of_object(FindingId::Tw199, &message));
+        plan.object_findings.extend(plan.judge.of_object(FindingId::Tw199, Check::Kind, &message));
         plan
     }
+}
+
+/// A plan without images: which policies apply, and a finding where none does and the server minds.
+fn empty(judge: Judge<'_>) -> Plan<'_> {
+    let object_findings = if judge.applying.is_empty() { judge.uncovered().into_iter().collect() } else { Vec::new() };
+    Plan { judge, object_findings, images: Vec::new() }
 }
 
 /// Buffers that images of one request share.
@@ -88,71 +107,59 @@ struct Scratch {
     matched: Vec<Vec<usize>>,
 }
 
-/// Judges images of one request.
-struct Judge<'p, 'r> {
-    set: &'p PolicySet,
-    request: &'r Request<'r>,
-    applying: Vec<&'p Policy>,
-}
-
-/// What a violation says, before its mode and exceptions are known.
-struct Violation {
-    id: FindingId,
-    message: String,
-    use_instead: Option<String>,
-}
-
-impl<'p, 'r> Judge<'p, 'r> {
-    fn new(set: &'p PolicySet, request: &'r Request<'r>) -> Self {
-        Judge { set, request, applying: set.policies.iter().filter(|p| p.namespaces.applies(request)).collect() }
-    }
-
-    /// A plan without images: which policies apply, and a finding where none does and the server minds.
-    fn empty_plan(&self) -> Plan<'p> {
-        Plan {
-            policies: self.applying.iter().map(|policy| policy.name.as_str()).collect(),
-            object_findings: if self.applying.is_empty() { self.uncovered().into_iter().collect() } else { Vec::new() },
-            images: Vec::new(),
-            lookups: Vec::new(),
-        }
-    }
-
+impl<'p> Judge<'p> {
     /// One image under every policy that applies.
-    fn image(&self, image: &ImageUse<'_>, scratch: &mut Scratch) -> (Option<&'p str>, Vec<Applied<'p>>) {
+    fn image(&self, image: &ImageUse<'p>, scratch: &mut Scratch) -> Planned<'p> {
         let reference = match self.readable(image) {
             Ok(reference) => reference,
             Err(violation) => {
-                let of = |policy: &&'p Policy| self.no_rule(policy, None, &violation);
-                return (None, self.applying.iter().map(of).collect());
+                let of = |policy: &&'p Policy| self.no_rule(policy, None, violation.clone());
+                return Planned { class: None, applied: self.applying.iter().map(of).collect(), subject: None };
             }
         };
         scratch.name.clear();
         reference.write_name(&mut scratch.name);
         let facts = reference.tag_facts();
-        let floating = self.classify(reference, &facts, &mut scratch.matched);
-        let class = self.shown_class(&facts, &scratch.matched);
-        let applied = self
-            .applying
-            .iter()
-            .zip(&scratch.matched)
-            .map(|(policy, matched)| {
-                let tag = Tag { reference, facts: &facts, floating, matched };
-                self.under(policy, &tag, &scratch.name)
-            })
-            .collect();
-        (class, applied)
+        let floating = self.classify(&reference, &facts, &mut scratch.matched);
+        let mut planned = Planned {
+            class: self.shown_class(&facts, &scratch.matched),
+            applied: Vec::with_capacity(self.applying.len()),
+            subject: None,
+        };
+        let mut demands = Vec::new();
+        let mut unknown = true;
+        for (at, (policy, matched)) in self.applying.iter().zip(&scratch.matched).enumerate() {
+            let tag = Tag { reference: &reference, facts: &facts, floating, matched };
+            unknown &= tag.is_unknown(policy);
+            let (applied, ruling) = self.under(policy, &tag, &scratch.name);
+            demands.extend(ruling.and_then(|(index, rule)| self.demand(at, index, rule, &tag, image, &applied)));
+            planned.applied.push(applied);
+        }
+        // No fact is fetched for an image that some policy denies.
+        let denied = || planned.applied.iter().any(|applied| applied.allowed.is_none());
+        if !demands.is_empty() && !denied() {
+            let name = scratch.name.clone();
+            let moving = match (floating, unknown) {
+                (true, _) => Moving::Always,
+                (false, true) => Moving::Unknown,
+                (false, false) => Moving::Never,
+            };
+            planned.subject = Some(Subject::new(name, reference, moving, demands));
+        }
+        planned
     }
 
     /// The reference, or why there is none: too long (TW197), or not one (TW100).
-    fn readable<'i, 'a>(&self, image: &'i ImageUse<'a>) -> Result<&'i Reference<'a>, Violation> {
+    fn readable(&self, image: &ImageUse<'p>) -> Result<Reference<'p>, Violation> {
         let limit = self.set.settings.max_reference_bytes;
         if image.image.len() > limit {
             let message =
                 format!("the reference has {} bytes, more than the {limit} that the limits allow", image.image.len());
-            return Err(Violation { id: FindingId::Tw197, message, use_instead: None });
+            return Err(Violation { id: FindingId::Tw197, check: Check::Limits, message, use_instead: None });
         }
-        image.reference.as_ref().map_err(|error| Violation {
+        image.reference.as_ref().copied().map_err(|error| Violation {
             id: FindingId::Tw100,
+            check: Check::Reference,
             message: format!("not a valid image reference: {} (at byte {})", error.message(), error.position),
             use_instead: error.suggestion.clone(),
         })
@@ -186,37 +193,109 @@ impl<'p, 'r> Judge<'p, 'r> {
         })
     }
 
-    /// One readable image under one policy.
-    fn under(&self, policy: &'p Policy, tag: &Tag<'_, '_>, name: &str) -> Applied<'p> {
+    /// One readable image under one policy, and the rule that decided, if one did.
+    fn under(&self, policy: &'p Policy, tag: &Tag<'_, '_>, name: &str) -> (Applied<'p>, Option<(usize, &'p Rule)>) {
         if let Some(violation) = self.refused(policy, tag.reference, name) {
-            return self.no_rule(policy, Some((tag, name)), &violation);
+            return (self.no_rule(policy, Some((tag, name)), violation), None);
         }
         let Some(glob) = policy.images.first_match(name) else {
             if policy.allow_unmatched {
                 let allowed = Some(AllowReason::Unmatched);
-                return Applied { policy: &policy.name, rule: None, finding: None, allowed };
+                return (Applied { policy: &policy.name, rule: None, findings: Vec::new(), allowed }, None);
             }
             let message = match policy.names.is_empty() {
                 true => format!("no rule names {}", printable(name, IMAGE_BYTES)),
                 false => format!("no rule names {}; rules name {}", printable(name, IMAGE_BYTES), policy.names),
             };
-            let violation = Violation { id: FindingId::Tw110, message, use_instead: None };
-            return self.no_rule(policy, Some((tag, name)), &violation);
+            let violation = Violation { id: FindingId::Tw110, check: Check::Registry, message, use_instead: None };
+            return (self.no_rule(policy, Some((tag, name)), violation), None);
         };
         let index = policy.rule_of_glob[glob];
         let rule = &policy.rules[index];
-        match tag.violates(policy, rule) {
-            None => {
-                let allowed = Some(AllowReason::Rule(&rule.name));
-                Applied { policy: &policy.name, rule: Some(&rule.name), finding: None, allowed }
-            }
-            Some(what) => {
-                let message = format!("{what}; {} accepts {}", rule.shown, rule.accepts);
-                let violation = Violation { id: FindingId::Tw120, message, use_instead: None };
-                let mode = self.mode(policy, Some((index, rule)), Check::Tags);
-                self.excused(policy, Some(rule), mode, &violation, Some((tag, name)))
-            }
+        let mut findings = Vec::new();
+        if let Some(what) = tag.violates(policy, rule) {
+            let message = format!("{what}; {} accepts {}", rule.shown, rule.accepts);
+            let violation = Violation { id: FindingId::Tw120, check: Check::Tags, message, use_instead: None };
+            let mode = self.mode(policy, Some((index, rule)), Check::Tags);
+            findings.push(self.finding(policy, Some(rule), mode, violation, excusable(policy, tag, name)));
         }
+        if tag.is_channel(policy) && covers_channels(rule, &findings) {
+            findings.extend(self.environment(policy, (index, rule), tag, name));
+        }
+        let allowed = allowed(&findings, Some(AllowReason::Rule(&rule.name)));
+        (Applied { policy: &policy.name, rule: Some(&rule.name), findings, allowed }, Some((index, rule)))
+    }
+
+    /// Whether a channel belongs to the namespace's environment, where the rule asks (TW202).
+    fn environment(
+        &self,
+        policy: &'p Policy,
+        ruling: (usize, &'p Rule),
+        tag: &Tag<'_, '_>,
+        name: &str,
+    ) -> Option<Finding<'p>> {
+        let (_, rule) = ruling;
+        let environments = rule.channel.environments.as_ref()?;
+        let written = tag.written();
+        let namespace = printable(self.request.namespace.unwrap_or("(cluster)"), IMAGE_BYTES);
+        let meant = tag.facts.env.map(|env| environments.of_channel(env));
+        let of_namespace = environments.of_namespace(self.request.namespace, self.request.namespace_labels);
+        let message = match (meant, of_namespace) {
+            (Some(meant), Environment::Known(environment)) if meant == environment => return None,
+            (None, _) => format!("{written} names no environment"),
+            (Some(meant), Environment::Known(environment)) => format!(
+                "{written} is for the environment {}, and the namespace {namespace} is {}",
+                printable(meant, IMAGE_BYTES),
+                printable(environment, IMAGE_BYTES)
+            ),
+            (Some(_), Environment::Unknown) => {
+                format!("the environment of the namespace {namespace} is not known, so no channel belongs to it")
+            }
+            (Some(_), Environment::Ambiguous(one, other)) => format!(
+                "the name of the namespace {namespace} says {} and {} alike, so no channel belongs to it",
+                printable(one, IMAGE_BYTES),
+                printable(other, IMAGE_BYTES)
+            ),
+            (Some(_), Environment::LabelsUnknown) => {
+                let cause = Undecided::new(Failure::Unreachable, "the namespace's labels could not be had; try again");
+                let unknown = format!("the environment of the namespace {namespace}");
+                let excusable = excusable(policy, tag, name);
+                return Some(self.undecided(policy, ruling, Check::Channel, &unknown, &cause, excusable));
+            }
+        };
+        let violation = Violation { id: FindingId::Tw202, check: Check::Channel, message, use_instead: None };
+        let mode = self.mode(policy, Some(ruling), Check::Channel);
+        Some(self.finding(policy, Some(rule), mode, violation, excusable(policy, tag, name)))
+    }
+
+    /// What is to be learned about an image because of one rule, if anything is.
+    fn demand(
+        &self,
+        at: usize,
+        index: usize,
+        rule: &'p Rule,
+        tag: &Tag<'_, '_>,
+        image: &ImageUse<'_>,
+        applied: &Applied<'p>,
+    ) -> Option<Demand<'p>> {
+        if !rule.literal {
+            return None;
+        }
+        let policy = self.applying[at];
+        let (has_tag, has_digest) = (tag.reference.tag().is_some(), tag.reference.digest().is_some());
+        let is_covered = match has_tag {
+            true => tag.is_channel(policy) && covers_channels(rule, &applied.findings),
+            false => rule.channel.covers_digests && covers_channels(rule, &applied.findings),
+        };
+        let demand = Demand {
+            at,
+            rule: index,
+            excusable: !tag.never_excused(policy),
+            agrees: has_tag && has_digest && !image.pin_proven,
+            pin: if has_digest || self.request.stage == Stage::Offline { Pin::None } else { rule.pin },
+            compare: rule.channel.compare.as_ref().filter(|_| is_covered),
+        };
+        (demand.agrees || demand.pin != Pin::None || demand.compare.is_some()).then_some(demand)
     }
 
     /// The trick shape that this policy refuses, if the reference is one.
@@ -237,197 +316,28 @@ impl<'p, 'r> Judge<'p, 'r> {
             _ => None,
         };
         let message = format!("refused shape {}: {}", refusal.name(), refusal.message());
-        Some(Violation { id: FindingId::Tw101, message, use_instead })
+        Some(Violation { id: FindingId::Tw101, check: Check::Reference, message, use_instead })
     }
 
     /// A violation that no rule decided.
-    fn no_rule(&self, policy: &'p Policy, tag: Option<(&Tag<'_, '_>, &str)>, violation: &Violation) -> Applied<'p> {
-        let mode = self.mode(policy, None, violation.id.check());
-        self.excused(policy, None, mode, violation, tag)
-    }
-
-    /// The effective mode: override, then rule, then policy; never above the server's.
-    fn mode(&self, policy: &Policy, rule: Option<(usize, &Rule)>, check: Check) -> Mode {
-        let index = rule.map(|(index, _)| index);
-        let chosen = match policy.overrides.iter().find(|o| o.is_about(self.request.namespace, index)) {
-            Some(other) => other.mode,
-            None => rule
-                .and_then(|(_, rule)| rule.tags_mode.filter(|_| check == Check::Tags).or(rule.mode))
-                .unwrap_or(policy.mode),
-        };
-        chosen.min(self.set.settings.max_mode)
-    }
-
-    /// Turns a violation into a finding, in warn where an exception excuses it.
-    fn excused(
-        &self,
-        policy: &'p Policy,
-        rule: Option<&'p Rule>,
-        mode: Mode,
-        violation: &Violation,
-        tag: Option<(&Tag<'_, '_>, &str)>,
-    ) -> Applied<'p> {
-        let check = violation.id.check();
-        let exception = tag.filter(|(tag, _)| !tag.never_excused(policy)).and_then(|(tag, name)| {
-            policy.exceptions.excuse(check, self.request.namespace, tag.reference, name, self.request.now)
-        });
-        let mut message = violation.message.clone();
-        let mode = match exception {
-            Some(exception) => {
-                // In front, because warnings are cut at their end.
-                message = format!("let in by exception {} until {}: {message}", exception.id, exception.expires);
-                mode.min(Mode::Warn)
-            }
-            None => mode,
-        };
-        let allowed = match exception {
-            Some(exception) => Some(AllowReason::Exception(exception.id.as_str())),
-            None => (mode < Mode::Enforce).then_some(AllowReason::NotEnforced(mode)),
-        };
-        let rule = rule.map(|rule| rule.name.as_str());
-        let finding = Finding {
-            id: violation.id,
-            mode,
-            policy: &policy.name,
-            rule,
-            exception: exception.map(|exception| exception.id.as_str()),
-            message,
-            use_instead: violation.use_instead.clone(),
-        };
-        Applied { policy: &policy.name, rule, finding: Some(finding), allowed }
-    }
-
-    /// A finding about the object as a whole, from every policy that applies.
-    fn of_object(&self, id: FindingId, message: &str) -> Vec<Finding<'p>> {
-        let finding = |policy: &&'p Policy| Finding {
-            id,
-            mode: self.mode(policy, None, id.check()),
-            policy: &policy.name,
-            rule: None,
-            exception: None,
-            message: message.to_owned(),
-            use_instead: None,
-        };
-        self.applying.iter().map(finding).collect()
-    }
-
-    /// A finding in place of the verdicts on images that no rule saw: in the strictest mode that any rule could have
-    /// given them, or a thousand images more would let in the one that its rule refuses.
-    fn unjudged(&self, id: FindingId, message: &str) -> Vec<Finding<'p>> {
-        let mut findings = self.of_object(id, message);
-        for (finding, policy) in findings.iter_mut().zip(&self.applying) {
-            let of_rules = policy.rules.iter().enumerate().map(|rule| self.mode(policy, Some(rule), Check::Tags));
-            finding.mode = of_rules.fold(finding.mode, Mode::max);
-        }
-        findings
-    }
-
-    /// What the server wants done where no policy applies.
-    fn uncovered(&self) -> Option<Finding<'p>> {
-        let mode = match self.set.settings.no_policy {
-            NoPolicy::Allow => return None,
-            NoPolicy::Warn => Mode::Warn,
-            NoPolicy::Deny => Mode::Enforce,
-        };
-        let namespace = printable(self.request.namespace.unwrap_or("(cluster)"), IMAGE_BYTES);
-        Some(Finding {
-            id: FindingId::Tw198,
-            mode: mode.min(self.set.settings.max_mode),
-            policy: "",
-            rule: None,
-            exception: None,
-            message: format!("no policy covers the namespace {namespace}; ask whoever keeps the policies for one"),
-            use_instead: None,
-        })
+    fn no_rule(&self, policy: &'p Policy, tag: Option<(&Tag<'_, '_>, &str)>, violation: Violation) -> Applied<'p> {
+        let mode = self.mode(policy, None, violation.check);
+        let excusable = tag.and_then(|(tag, name)| excusable(policy, tag, name));
+        let findings = vec![self.finding(policy, None, mode, violation, excusable)];
+        let allowed = allowed(&findings, None);
+        Applied { policy: &policy.name, rule: None, findings, allowed }
     }
 }
 
-/// One image's tag as one policy sees it.
-struct Tag<'i, 'a> {
-    reference: &'i Reference<'a>,
-    facts: &'i TagFacts<'a>,
-    /// In any applicable policy.
-    floating: bool,
-    /// Ids of the policy's tag patterns that match.
-    matched: &'i [usize],
+/// Whether a rule's word on channels holds for an image: `tags` lets it in, or the rule has the key `channel`. What an
+/// exception alone lets in, past a rule that says nothing of channels, is not asked for an approved build.
+fn covers_channels(rule: &Rule, findings: &[Finding<'_>]) -> bool {
+    rule.channel.written || !findings.iter().any(|finding| finding.id == FindingId::Tw120)
 }
 
-impl Tag<'_, '_> {
-    /// What is wrong with the tag under a rule, if anything is.
-    fn violates(&self, policy: &Policy, rule: &Rule) -> Option<String> {
-        let classes = built_in(self.facts, &policy.classes);
-        let own_channel = self.has_own(policy, Class::Channel.name());
-        let is_channel = classes.contains(Class::Channel) || own_channel;
-        let tag = self.reference.tag().unwrap_or_default();
-        if tag.starts_with("env-") && !is_channel {
-            return Some(format!("{} begins like a channel, but is none (env-<name>)", self.written()));
-        }
-        let admitted = match &rule.tags {
-            Tags::NotFloating => !self.floating,
-            Tags::Listed { classes: listed, patterns } => {
-                let by_class = classes.iter().any(|class| listed.built_in.contains(class))
-                    || listed.own.iter().any(|own| self.matched.contains(own));
-                // `latest` and the other floating names are let in by the name of their class alone.
-                let by_name_only = [Class::Latest, Class::Floating];
-                let is_built_in = by_name_only.iter().any(|class| classes.contains(*class));
-                // An own class that took over such a name took over its rule as well.
-                if is_built_in || by_name_only.iter().any(|class| self.has_own(policy, class.name())) {
-                    by_name_only.iter().any(|class| classes.contains(*class) && listed.built_in.contains(*class))
-                        || (!is_built_in && by_class)
-                } else {
-                    by_class || patterns.iter().any(|id| self.matched.contains(id))
-                }
-            }
-        };
-        if !admitted {
-            return Some(self.describe(policy));
-        }
-        (is_channel && !rule.channel_by_text)
-            .then(|| format!("{}, and whether it carries an approved build is not judged yet", self.describe(policy)))
-    }
-
-    /// Whether an own class of this name matches.
-    fn has_own(&self, policy: &Policy, name: &str) -> bool {
-        let own = &policy.classes.list;
-        self.matched.iter().any(|&id| own.get(id).is_some_and(|class| class.name == name))
-    }
-
-    /// Whether the policy's `noExceptions` names one of its classes.
-    fn never_excused(&self, policy: &Policy) -> bool {
-        let classes = built_in(self.facts, &policy.classes);
-        policy.no_exceptions.built_in.iter().any(|class| classes.contains(class))
-            || policy.no_exceptions.own.iter().any(|own| self.matched.contains(own))
-    }
-
-    /// The tag as it was written.
-    fn written(&self) -> String {
-        printable(self.reference.tag().unwrap_or_default(), IMAGE_BYTES)
-    }
-
-    /// `latest is a floating tag`.
-    fn describe(&self, policy: &Policy) -> String {
-        if self.reference.tag_defaulted() {
-            return "no tag is written, which means latest, a floating tag".to_owned();
-        }
-        if self.reference.tag().is_none() {
-            return "only a digest is written".to_owned();
-        }
-        let tag = self.written();
-        let own = self.matched.iter().find_map(|&id| policy.classes.list.get(id));
-        let class = built_in(self.facts, &policy.classes).iter().next();
-        match (own, class) {
-            (Some(own), _) => format!("{tag} is a tag of class {}", own.name),
-            (None, Some(Class::Latest | Class::Floating)) => format!("{tag} is a floating tag"),
-            (None, Some(class)) => format!("{tag} is a {} tag", class.name()),
-            (None, None) if self.floating => format!("{tag} is a floating tag"),
-            (None, None) => format!("{tag} is a tag of no known class"),
-        }
-    }
-}
-
-/// Built-in classes, without those that the policy replaced.
-fn built_in(facts: &TagFacts<'_>, own: &OwnClasses) -> Classes {
-    own.replaced.iter().fold(facts.classes, Classes::without)
+/// The image as exceptions see it; none where `noExceptions` names its class.
+fn excusable<'x>(policy: &Policy, tag: &Tag<'x, 'x>, name: &'x str) -> Option<Excusable<'x>> {
+    (!tag.never_excused(policy)).then_some(Excusable { reference: tag.reference, name })
 }
 
 /// The same image, written canonically; none where it would not be the same.

@@ -1,7 +1,7 @@
 //! Verdicts: decisions, findings with their ids in one table, and the reason that every allow carries.
 
 use super::{FieldPath, List, Mode};
-use crate::image::Reference;
+use crate::image::{DigestBuf, Reference};
 
 /// The checks that policies, exceptions and metrics name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,6 +12,12 @@ pub enum Check {
     Registry,
     /// Is its tag of an allowed class?
     Tags,
+    /// Do tag and digest agree, and is a digest there where one is required?
+    Digest,
+    /// Does a channel tag carry an approved build, in its own environment?
+    Channel,
+    /// Has an immutable tag moved?
+    Moved,
     /// Are there too many images, or too long ones?
     Limits,
     /// Does a policy cover the namespace?
@@ -30,6 +36,9 @@ impl Check {
             Check::Reference => "reference",
             Check::Registry => "registry",
             Check::Tags => "tags",
+            Check::Digest => "digest",
+            Check::Channel => "channel",
+            Check::Moved => "moved",
             Check::Limits => "limits",
             Check::Policy => "policy",
             Check::Kind => "kind",
@@ -49,40 +58,80 @@ pub enum FindingId {
     Tw110,
     /// The tag's class is not allowed.
     Tw120,
+    /// A digest is required, and there is none.
+    Tw121,
     /// More images, or a longer reference, than the limits allow.
     Tw197,
     /// No policy covers the namespace.
     Tw198,
     /// A created object of a kind that no table knows.
     Tw199,
+    /// Tag and digest disagree.
+    Tw200,
+    /// A channel tag carries no approved build.
+    Tw201,
+    /// A channel does not belong to this environment, or the environment is unknown.
+    Tw202,
+    /// An immutable tag has moved.
+    Tw203,
+    /// Undecided: the registry was not reached, or our own limits forbade to ask.
+    Tw900,
+    /// Undecided: not found, or no access.
+    Tw901,
+    /// Undecided: rate limited.
+    Tw902,
+    /// Undecided: the registry broke the protocol.
+    Tw903,
     /// Our own failure.
     Tw999,
 }
 
 impl FindingId {
     /// All of them, in order.
-    pub const ALL: [FindingId; 8] = [
+    pub const ALL: [FindingId; 17] = [
         FindingId::Tw100,
         FindingId::Tw101,
         FindingId::Tw110,
         FindingId::Tw120,
+        FindingId::Tw121,
         FindingId::Tw197,
         FindingId::Tw198,
         FindingId::Tw199,
+        FindingId::Tw200,
+        FindingId::Tw201,
+        FindingId::Tw202,
+        FindingId::Tw203,
+        FindingId::Tw900,
+        FindingId::Tw901,
+        FindingId::Tw902,
+        FindingId::Tw903,
         FindingId::Tw999,
     ];
 
-    /// Code, check and title: the one table of findings.
-    const fn row(self) -> (&'static str, Check, &'static str) {
+    /// Code, check and title: the one table of findings. Undecided ones belong to the check that needed the fact.
+    const fn row(self) -> (&'static str, Option<Check>, &'static str) {
         match self {
-            FindingId::Tw100 => ("TW100", Check::Reference, "not a valid image reference"),
-            FindingId::Tw101 => ("TW101", Check::Reference, "a refused shape of image reference"),
-            FindingId::Tw110 => ("TW110", Check::Registry, "no rule names this registry or repository"),
-            FindingId::Tw120 => ("TW120", Check::Tags, "the tag's class is not allowed"),
-            FindingId::Tw197 => ("TW197", Check::Limits, "more images, or a longer reference, than the limits allow"),
-            FindingId::Tw198 => ("TW198", Check::Policy, "no policy covers the namespace"),
-            FindingId::Tw199 => ("TW199", Check::Kind, "a created object of a kind that no table knows"),
-            FindingId::Tw999 => ("TW999", Check::Internal, "an internal failure"),
+            FindingId::Tw100 => ("TW100", Some(Check::Reference), "not a valid image reference"),
+            FindingId::Tw101 => ("TW101", Some(Check::Reference), "a refused shape of image reference"),
+            FindingId::Tw110 => ("TW110", Some(Check::Registry), "no rule names this registry or repository"),
+            FindingId::Tw120 => ("TW120", Some(Check::Tags), "the tag's class is not allowed"),
+            FindingId::Tw121 => ("TW121", Some(Check::Digest), "a digest is required, and there is none"),
+            FindingId::Tw197 => {
+                ("TW197", Some(Check::Limits), "more images, or a longer reference, than the limits allow")
+            }
+            FindingId::Tw198 => ("TW198", Some(Check::Policy), "no policy covers the namespace"),
+            FindingId::Tw199 => ("TW199", Some(Check::Kind), "a created object of a kind that no table knows"),
+            FindingId::Tw200 => ("TW200", Some(Check::Digest), "tag and digest disagree"),
+            FindingId::Tw201 => ("TW201", Some(Check::Channel), "the channel tag carries no approved build"),
+            FindingId::Tw202 => ("TW202", Some(Check::Channel), "the channel does not belong to this environment"),
+            FindingId::Tw203 => ("TW203", Some(Check::Moved), "an immutable tag has moved"),
+            FindingId::Tw900 => {
+                ("TW900", None, "undecided: the registry was not reached, or our limits forbade to ask")
+            }
+            FindingId::Tw901 => ("TW901", None, "undecided: not found, or no access"),
+            FindingId::Tw902 => ("TW902", None, "undecided: the registry limits our rate"),
+            FindingId::Tw903 => ("TW903", None, "undecided: the registry broke the protocol"),
+            FindingId::Tw999 => ("TW999", Some(Check::Internal), "an internal failure"),
         }
     }
 
@@ -92,9 +141,9 @@ impl FindingId {
         self.row().0
     }
 
-    /// The check it belongs to.
+    /// The check it belongs to; none for the undecided ones (TW90x), which belong to the check that needed the fact.
     #[must_use]
-    pub const fn check(self) -> Check {
+    pub const fn check(self) -> Option<Check> {
         self.row().1
     }
 
@@ -180,6 +229,8 @@ impl From<Mode> for Decision {
 pub struct Finding<'a> {
     /// Which.
     pub id: FindingId,
+    /// The check that it belongs to: that of its id, or for TW90x the one that needed the fact.
+    pub check: Check,
     /// The effective mode: rule, override, exception and `maxMode` counted in.
     pub mode: Mode,
     /// The policy's name; empty where none is at work (TW198, TW999).
@@ -195,6 +246,12 @@ pub struct Finding<'a> {
 }
 
 impl Finding<'_> {
+    /// Whether it says that something could not be decided, not that it is wrong.
+    #[must_use]
+    pub const fn is_undecided(&self) -> bool {
+        self.id.check().is_none()
+    }
+
     /// How loud it is.
     #[must_use]
     pub const fn level(&self) -> Level {
@@ -226,10 +283,22 @@ pub struct Applied<'a> {
     pub policy: &'a str,
     /// The rule that decided: its name, or `rule N` where it has none.
     pub rule: Option<&'a str>,
-    /// What is wrong.
-    pub finding: Option<Finding<'a>>,
+    /// What is wrong, by text first; no two of one id for one reason.
+    pub findings: Vec<Finding<'a>>,
     /// Why it was let in; none: it was not.
     pub allowed: Option<AllowReason<'a>>,
+}
+
+/// What becomes of the digest of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pinning {
+    /// No policy asks for a pin, or the image has a digest already.
+    #[default]
+    None,
+    /// The image is to be written with this digest, which is the one that was judged.
+    Write(DigestBuf),
+    /// The same, were the check `digest` enforced: nothing is written, only told.
+    Told(DigestBuf),
 }
 
 /// One image's verdict.
@@ -249,14 +318,19 @@ pub struct ImageVerdict<'a> {
     pub class: Option<&'a str>,
     /// One entry for each policy that applies, in the order of their names.
     pub applied: Vec<Applied<'a>>,
+    /// What becomes of its digest.
+    pub pin: Pinning,
+    /// What its author is told although nothing is wrong: an answer that is old because the registry fails, say. One
+    /// line of printable ASCII each.
+    pub notes: Vec<String>,
     /// The strictest over them; `Allow` where no policy applies (the object's findings then say so).
     pub decision: Decision,
 }
 
-impl ImageVerdict<'_> {
+impl<'a> ImageVerdict<'a> {
     /// All findings on this image, in policy order.
-    pub fn findings(&self) -> impl Iterator<Item = &Finding<'_>> {
-        self.applied.iter().filter_map(|applied| applied.finding.as_ref())
+    pub fn findings(&self) -> impl Iterator<Item = &Finding<'a>> {
+        self.applied.iter().flat_map(|applied| &applied.findings)
     }
 }
 
@@ -276,7 +350,7 @@ pub struct Verdict<'a> {
 impl<'a> Verdict<'a> {
     /// All findings, those of the object first.
     pub fn findings(&self) -> impl Iterator<Item = &Finding<'a>> {
-        let of_images = self.images.iter().flat_map(|image| &image.applied).filter_map(|a| a.finding.as_ref());
+        let of_images = self.images.iter().flat_map(ImageVerdict::findings);
         self.object_findings.iter().chain(of_images)
     }
 
@@ -285,6 +359,7 @@ impl<'a> Verdict<'a> {
     pub fn internal_failure(max_mode: Mode, message: String) -> Self {
         let finding = Finding {
             id: FindingId::Tw999,
+            check: Check::Internal,
             mode: max_mode,
             policy: "",
             rule: None,

@@ -2,7 +2,7 @@
 
 use super::exempt::{Exempt, Metadata, exemption};
 use super::{AdmissionRequest, Collected, ExemptRequesters, Operation, Workloads};
-use crate::policy::{Labels, Request, Seconds, printable};
+use crate::policy::{Labels, Request, Seconds, Stage, printable};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -146,13 +146,14 @@ impl<'a> About<'a> {
     }
 
     /// What the policies are asked. `labels`: the namespace's, from the API server's own object; `now`: for exceptions' expiry.
-    pub fn policy_request<'s>(&'s self, labels: Option<&'s Labels>, now: Seconds) -> Request<'s> {
+    pub fn policy_request<'s>(&'s self, labels: Option<&'s Labels>, stage: Stage, now: Seconds) -> Request<'s> {
         Request {
             kind: &self.kind,
             namespace: self.namespace.as_deref(),
             name: &self.name,
             namespace_labels: labels,
             is_pod: self.group.is_empty() && self.kind == "Pod",
+            stage,
             now,
         }
     }
@@ -247,7 +248,7 @@ mod tests {
         let body = review.to_string();
         let about = About::of(&read(body.as_bytes()).unwrap());
         assert_eq!((&*about.name, about.namespace.as_deref()), ("checkout-7d9-*", Some("shop-prod")));
-        let request = about.policy_request(None, 7);
+        let request = about.policy_request(None, crate::policy::Stage::Admission, 7);
         assert!(request.is_pod);
         assert_eq!(
             (request.kind, request.name, request.namespace, request.now),
@@ -258,8 +259,8 @@ mod tests {
         review["request"]["kind"]["group"] = json!("example.com");
         let body = review.to_string();
         let about = About::of(&read(body.as_bytes()).unwrap());
-        assert_eq!(about.policy_request(None, 0).namespace, None);
-        assert!(!about.policy_request(None, 0).is_pod);
+        assert_eq!(about.policy_request(None, crate::policy::Stage::Admission, 0).namespace, None);
+        assert!(!about.policy_request(None, crate::policy::Stage::Admission, 0).is_pod);
         assert_eq!(about.shown_kind(), "Pod.example.com");
     }
 

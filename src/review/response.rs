@@ -1,8 +1,9 @@
 //! The answer: an owned AdmissionReview, whatever became of the request.
 
 use super::consider::{About, Pass};
+use super::patch::{Patch, base64};
 use super::text::{Several, all_items, denial, enforced, field_text, one_line, warnings};
-use crate::policy::{Decision, Owner, PolicySet, Verdict};
+use crate::policy::{Decision, Owner, Pinning, PolicySet, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,20 +24,28 @@ pub enum Outcome<'v> {
     Judged(&'v Verdict<'v>),
     /// `/mutate`, which never denies: allowed, without a patch.
     Untouched,
+    /// `/mutate`: allowed, with a patch.
+    Patched(&'v Patch),
 }
 
-/// Writes the answer to a review, as JSON. Never a patch. `policies`: those that were asked, if any were; `further`:
+/// Writes the answer to a review, as JSON; a patch for [`Outcome::Patched`] alone. `policies`: those that were asked, if any were; `further`:
 /// warnings beside the verdict's own.
 pub fn answer(about: &About<'_>, outcome: Outcome<'_>, policies: Option<&PolicySet>, further: &[String]) -> Vec<u8> {
     let (allowed, mut lines) = match outcome {
         Outcome::Passed(pass) => (true, pass.warning(about).into_iter().collect()),
         Outcome::Judged(verdict) => (verdict.decision.admits(), warnings(verdict, about)),
         Outcome::Untouched => (true, Vec::new()),
+        Outcome::Patched(patch) => (true, patch.warning.map(str::to_owned).into_iter().collect()),
     };
     lines.extend_from_slice(further);
     let status = match outcome {
         Outcome::Judged(verdict) if !allowed => Some(status(verdict, about, policies)),
         _ => None,
+    };
+    // The API server refuses one without the other.
+    let (patch, patch_type) = match outcome {
+        Outcome::Patched(patch) => (Some(base64(&patch.json)), Some("JSONPatch")),
+        _ => (None, None),
     };
     let review = Review {
         api_version: "admission.k8s.io/v1",
@@ -45,6 +54,8 @@ pub fn answer(about: &About<'_>, outcome: Outcome<'_>, policies: Option<&PolicyS
             uid: &about.uid,
             allowed,
             status,
+            patch_type,
+            patch,
             warnings: bounded_warnings(lines),
             audit_annotations: audit_annotations(outcome, policies),
         },
@@ -69,6 +80,10 @@ struct Response<'a> {
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -162,7 +177,7 @@ fn audit_annotations(outcome: Outcome<'_>, policies: Option<&PolicySet>) -> BTre
         annotations.insert("policy-hash", policies.hash().to_owned());
     }
     match outcome {
-        Outcome::Untouched => return BTreeMap::new(),
+        Outcome::Untouched | Outcome::Patched(_) => return BTreeMap::new(),
         Outcome::Passed(pass) => {
             annotations.insert("decision", Decision::Allow.name().to_owned());
             annotations.insert("reason", pass.reason().to_owned());
@@ -207,12 +222,15 @@ fn findings(verdict: &Verdict<'_>) -> String {
     text
 }
 
-/// `spec.containers[0].image=sha256:...` where an image is written with its digest.
+/// `spec.containers[0].image=sha256:...` where an image is written with its digest, or is pinned to it by us.
 fn digests(verdict: &Verdict<'_>) -> String {
     let mut text = String::new();
     for image in &verdict.images {
-        let Some(digest) = image.reference.and_then(|reference| reference.digest()) else {
-            continue;
+        let written = image.reference.and_then(|reference| reference.digest());
+        let digest = match (&written, &image.pin) {
+            (Some(written), _) => written.as_str(),
+            (None, Pinning::Write(pinned)) => pinned.as_str(),
+            (None, Pinning::Told(_) | Pinning::None) => continue,
         };
         if text.len() > MAX_AUDIT_BYTES {
             break;
@@ -220,7 +238,7 @@ fn digests(verdict: &Verdict<'_>) -> String {
         if !text.is_empty() {
             text.push_str("; ");
         }
-        text.push_str(&format!("{}={}", field_text(&image.field), digest.as_str()));
+        text.push_str(&format!("{}={}", field_text(&image.field), digest));
     }
     text
 }

@@ -11,6 +11,8 @@ const MAX_DENIAL_BYTES: usize = 1000;
 const MAX_ITEMS: usize = 5;
 /// The bytes of a container's name; Kubernetes allows 63.
 const MAX_NAME_BYTES: usize = 63;
+/// The bytes of an image to use instead: a digest that is cut is none.
+const MAX_USE_BYTES: usize = 400;
 /// The characters of a warning; the API server cuts at 256.
 const MAX_WARNING_BYTES: usize = 200;
 /// The bytes of an image in a warning, so that what is wrong with it still fits.
@@ -90,15 +92,18 @@ const LIMITS: [Limits; 3] = [
     Limits { name: 63, message: 100, owners: 1 },
 ];
 
-/// What is let in although something is wrong: findings in mode warn, those that an exception excuses among them.
-/// One line each.
+/// What is let in although something is wrong: findings in mode warn, those that an exception excuses among them; and
+/// what is to be told although nothing is. One line each.
 pub fn warnings(verdict: &Verdict<'_>, about: &About<'_>) -> Vec<String> {
+    let notes = verdict.images.iter().flat_map(|image| &image.notes);
+    let notes = notes.map(|note| one_line(&format!("tagwarden: {note}"), MAX_WARNING_BYTES));
     all_items(verdict)
         .filter(|item| item.finding.mode == Mode::Warn)
         .map(|item| {
             let line = item.line(about, several(verdict), MAX_WARNED_IMAGE_BYTES);
             one_line(&format!("{line}: {}", item.finding.message), MAX_WARNING_BYTES)
         })
+        .chain(notes)
         .collect()
 }
 
@@ -136,7 +141,7 @@ impl Item<'_> {
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
         let place = self.image.map_or_else(|| object_place(id, about), |image| image_place(image, image_bytes));
-        format!("{} {}{notes}: {place}", id.code(), id.check().name())
+        format!("{} {}{notes}: {place}", id.code(), self.finding.check.name())
     }
 }
 
@@ -236,7 +241,7 @@ fn body(verdict: &Verdict<'_>, about: &About<'_>, shown: &[Item<'_>], limits: &L
         let message = one_line(&item.finding.message, limits.message);
         text.push_str(&format!("{}. {line}\n   {message}\n", number + 1));
         if let Some(image) = &item.finding.use_instead {
-            text.push_str(&format!("   use: {}\n", one_line(image, IMAGE_BYTES)));
+            text.push_str(&format!("   use: {}\n", one_line(image, MAX_USE_BYTES)));
         }
     }
     if total > shown.len() {

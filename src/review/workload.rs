@@ -10,7 +10,7 @@ use crate::policy::{FieldPath, ImageUse, List, printable};
 use path::Path;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use walk::{Entry, Found, Image};
 
 /// More warnings than an answer can carry are not collected.
@@ -108,14 +108,14 @@ impl Workloads {
         old_object: Option<&'a str>,
     ) -> Collected<'a> {
         let found = self.found(group, kind, object);
-        let to_judge = match old_object {
+        let old = old_object.map(|old_object| (old_object, self.found(group, kind, old_object)));
+        let to_judge = match &old {
             None => vec![true; found.entries.len()],
-            Some(old_object) => {
-                let old = self.found(group, kind, old_object);
-                if found == old && !found.entries.iter().any(|entry| matches!(entry.image, Image::Wrong(_))) {
+            Some((old_object, old)) => {
+                if found == *old && !found.entries.iter().any(|entry| matches!(entry.image, Image::Wrong(_))) {
                     vec![false; found.entries.len()]
                 } else {
-                    changes::changed(&found, &old, |number| {
+                    changes::changed(&found, old, |number| {
                         let top = self.paths(group, kind).nth(number).map_or("", Path::top);
                         top_level(object, top).is_some_and(|text| Some(text) == top_level(old_object, top))
                     })
@@ -127,7 +127,9 @@ impl Workloads {
             Some(_) => Deferral::Blank,
             None => Deferral::BlankAndExpressions,
         };
-        Collected::sorted(found, &to_judge, deferral, self.knows(group, kind))
+        let mut collected = Collected::sorted(found, &to_judge, deferral, self.knows(group, kind));
+        collected.old = old.map(|(_, old)| old).unwrap_or_default();
+        collected
     }
 
     fn found<'a>(&self, group: &str, kind: &str, object: &'a str) -> Found<'a> {
@@ -149,6 +151,8 @@ impl Workloads {
 #[derive(Debug, Default)]
 pub struct Collected<'a> {
     found: Found<'a>,
+    /// Of the object before an update.
+    old: Found<'a>,
     judged: Vec<usize>,
     /// One line each: images that are deferred to the Pod.
     pub warnings: Vec<String>,
@@ -189,6 +193,17 @@ impl<'a> Collected<'a> {
             .collect()
     }
 
+    /// For each of [`Collected::images`], what stood in its place before the update: in the list, under the name, where
+    /// that occurs once on both sides.
+    pub fn replaced(&self) -> Vec<Option<&str>> {
+        changes::replaced(&self.found, &self.old, &self.judged)
+    }
+
+    /// Every image of the object, those that are not judged among them, as [`slot`](super::pins::slot) names it.
+    pub fn slots(&self) -> BTreeSet<String> {
+        self.found.entries.iter().filter_map(|entry| super::pins::slot(entry.list, entry.name.as_deref())).collect()
+    }
+
     /// How many images are to be judged.
     pub fn judged(&self) -> usize {
         self.judged.len()
@@ -205,6 +220,7 @@ impl<'a> Collected<'a> {
             field: field(&self.found, entry),
             image,
             reference,
+            pin_proven: false,
         }
     }
 }

@@ -1,38 +1,22 @@
-//! The whole story of a review: from its bytes to the answer's, in one function.
+//! The whole story of a review: from its bytes to the answer's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::state::{Live, Shared};
-use crate::metrics::Review as Reviewed;
-use crate::policy::{Decision, Facts, Labels, PolicySet, Verdict, decide, printable};
+use super::case::Case;
+pub(super) use super::case::Endpoint;
+use super::mutate::mutate;
+use super::slot::Slot;
+use super::state::Shared;
+use crate::policy::{Facts, ImageUse, PolicySet, Request, Stage, Verdict, decide, printable};
 use crate::review::{
     self, About, AdmissionRequest, Collected, Considered, Outcome, Pass, ReviewError, answer, consider, uid_of,
 };
-use crate::telemetry::{self, Decided};
 
-/// Which of the two paths was called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    /// Judges.
-    Validate,
-    /// Will pin images; until then it changes nothing.
-    Mutate,
-}
-
-impl Endpoint {
-    fn name(self) -> &'static str {
-        match self {
-            Endpoint::Validate => "validate",
-            Endpoint::Mutate => "mutate",
-        }
-    }
-}
-
-/// Answers a review. An AdmissionReview comes back whatever happens, a panic included.
+/// Answers a review. An AdmissionReview comes back whatever happens, a panic included. `slot` is given away where the
+/// review has to wait for a registry.
 ///
 /// # Errors
 /// The bytes are no review.
@@ -41,133 +25,87 @@ pub(super) async fn admit(
     endpoint: Endpoint,
     body: &[u8],
     deadline: Instant,
+    slot: &mut Slot<'_>,
 ) -> Result<Vec<u8>, ReviewError> {
-    survive(shared, body, story(shared, endpoint, body, deadline)).await
+    survive(shared, endpoint, body, story(shared, endpoint, body, deadline, slot)).await
 }
 
-/// The story: read it, see whether it is to be judged at all, learn what the policies ask for, judge, answer, tell.
-async fn story(shared: &Shared, endpoint: Endpoint, body: &[u8], deadline: Instant) -> Result<Vec<u8>, ReviewError> {
+/// The story: read it, see whether it is to be judged at all, judge or pin, answer, tell.
+async fn story(
+    shared: &Shared,
+    endpoint: Endpoint,
+    body: &[u8],
+    deadline: Instant,
+    slot: &mut Slot<'_>,
+) -> Result<Vec<u8>, ReviewError> {
     let began = Instant::now();
     let live = shared.live.load_full();
     let request = review::read(body)?;
     let about = About::of(&request);
-    let teller = Teller { shared, live: &live, request: &request, endpoint, began };
+    let now = super::now();
+    let case = Case { shared, live: &live, request: &request, about: &about, endpoint, began, deadline, now };
 
-    if endpoint == Endpoint::Mutate {
-        teller.passed(None);
-        return Ok(answer(&about, Outcome::Untouched, None, &[]));
-    }
-    if live.config.infrastructure_namespaces.contains(&*request.namespace) {
-        let pass = Pass::InfrastructureNamespace;
-        teller.passed(Some(pass.reason()));
-        return Ok(answer(&about, Outcome::Passed(&pass), live.policies.as_ref(), &[]));
-    }
-    let considered = consider(&request, &about, &live.config.workloads, &live.config.exempt_requesters);
-    let collected = match &considered {
+    let considered = match live.config.infrastructure_namespaces.contains(&*request.namespace) {
+        true => Considered::Pass(Pass::InfrastructureNamespace),
+        false => consider(&request, &about, &live.config.workloads, &live.config.exempt_requesters),
+    };
+    Ok(match endpoint {
+        Endpoint::Mutate => mutate(&case, &considered, slot).await,
+        Endpoint::Validate => validate(&case, &considered, slot).await,
+    })
+}
+
+/// The last word: the object as it would be stored is judged by itself, whatever `/mutate` did.
+async fn validate(case: &Case<'_>, considered: &Considered<'_>, slot: &mut Slot<'_>) -> Vec<u8> {
+    let (live, about) = (case.live, case.about);
+    let collected = match considered {
         Considered::Pass(pass) => {
-            teller.passed(Some(pass.reason()));
-            return Ok(answer(&about, Outcome::Passed(pass), live.policies.as_ref(), &[]));
+            case.passed(Some(pass.reason()));
+            return answer(about, Outcome::Passed(pass), live.policies.as_ref(), &[]);
         }
         Considered::UnknownKind => None,
         Considered::Judge(collected) => Some(collected),
     };
     let Some(policies) = &live.policies else {
         let verdict = Verdict::internal_failure(live.config.settings.max_mode, NO_POLICIES.to_owned());
-        teller.judged(&verdict);
-        return Ok(answer(&about, Outcome::Judged(&verdict), None, &[]));
+        case.judged(&verdict);
+        return answer(about, Outcome::Judged(&verdict), None, &[]);
     };
-    let images = collected.map(Collected::images).unwrap_or_default();
+    let mut images = collected.map(Collected::images).unwrap_or_default();
     let warnings = collected.map(|collected| collected.warnings.as_slice()).unwrap_or_default();
+    let has_digest = |image: &ImageUse<'_>| image.reference.as_ref().is_ok_and(|read| read.digest().is_some());
+    if let Some(pod) = images.iter().any(has_digest).then(|| case.pod()).flatten() {
+        case.prove(&pod, &mut images);
+    }
 
-    let labels = labels(shared, policies, &request, deadline).await;
-    let asked = about.policy_request(labels.as_deref(), super::now());
-    let plan = match collected {
-        Some(_) => policies.plan(&asked, &images),
-        None => policies.plan_unknown_kind(&asked, &qualified_kind(&request)),
+    let labels = case.labels(policies).await;
+    let asked = about.policy_request(labels.as_deref(), Stage::Admission, case.now);
+    let verdict = match collected {
+        Some(_) => case.judge(policies, &asked, &images, slot).await,
+        None => unknown_kind(policies, &asked, case.request),
     };
-    // No rule of this build asks for a fact. Those that will are answered here, under `deadline`.
-    let facts = Facts::default();
-    let verdict = decide(plan, &images, &facts);
-    teller.judged(&verdict);
-    Ok(answer(&about, Outcome::Judged(&verdict), Some(policies), warnings))
+    case.judged(&verdict);
+    answer(about, Outcome::Judged(&verdict), Some(policies), warnings)
 }
 
 /// Said of every request until the first policies have compiled.
 const NO_POLICIES: &str = "no policies are in force: those in the files have errors, see the log and /readyz?verbose";
 
-/// The namespace's labels, where they could make a difference and can be had in time.
-async fn labels(
-    shared: &Shared,
-    policies: &PolicySet,
-    request: &AdmissionRequest<'_>,
-    deadline: Instant,
-) -> Option<Arc<Labels>> {
-    if request.namespace.is_empty() || !policies.needs_labels(&request.namespace) {
-        return None;
-    }
-    shared.namespaces.labels(&request.namespace, deadline).await
+/// The verdict on a kind that nobody told us about; no fact bears on it.
+fn unknown_kind<'p>(policies: &'p PolicySet, asked: &Request<'p>, request: &AdmissionRequest<'_>) -> Verdict<'p> {
+    // `Rollout.argoproj.io`; in the core group the kind alone.
+    let shown = match request.group.is_empty() {
+        true => request.kind.clone().into_owned(),
+        false => format!("{}.{}", request.kind, request.group),
+    };
+    decide(policies.plan_unknown_kind(asked, &shown), &[], &Facts::default())
 }
 
-/// `Rollout.argoproj.io`; in the core group the kind alone.
-fn qualified_kind(request: &AdmissionRequest<'_>) -> String {
-    if request.group.is_empty() {
-        return request.kind.clone().into_owned();
-    }
-    format!("{}.{}", request.kind, request.group)
-}
-
-/// Tells of a decision in the log and the metrics.
-struct Teller<'a> {
-    shared: &'a Shared,
-    live: &'a Live,
-    request: &'a AdmissionRequest<'a>,
-    endpoint: Endpoint,
-    began: Instant,
-}
-
-impl Teller<'_> {
-    /// Allowed without asking a policy; `reason` is none on `/mutate`, where none is ever asked.
-    fn passed(&self, reason: Option<&'static str>) {
-        if let Some(reason) = reason {
-            self.shared.metrics.passed(reason);
-        }
-        self.tell(Decision::Allow, reason, None);
-    }
-
-    fn judged(&self, verdict: &Verdict<'_>) {
-        let metrics = &self.shared.metrics;
-        for finding in verdict.findings() {
-            metrics.violation(finding.policy, finding.id.check(), finding.mode);
-        }
-        for image in &verdict.images {
-            metrics.image(image.class, image.decision);
-        }
-        if verdict.policies.is_empty() {
-            metrics.uncovered();
-        }
-        self.tell(verdict.decision, None, Some(verdict));
-    }
-
-    fn tell(&self, decision: Decision, reason: Option<&'static str>, verdict: Option<&Verdict<'_>>) {
-        let duration = self.began.elapsed();
-        self.shared.metrics.reviewed(&Reviewed {
-            endpoint: self.endpoint.name(),
-            operation: self.request.operation.name(),
-            kind: &self.request.kind,
-            decision,
-            dry_run: self.request.dry_run,
-            duration,
-        });
-        let policy_hash = self.live.policies.as_ref().map(PolicySet::hash).unwrap_or_default();
-        let endpoint = self.endpoint.name();
-        telemetry::decision(self.request, &Decided { endpoint, decision, reason, verdict, policy_hash, duration });
-    }
-}
-
-/// Runs a story; where it panics, that one request is refused (as far as `maxMode` lets anything be refused) and the
-/// process lives on. Nothing that a story can leave half done is shared: it reads snapshots and adds to counters.
+/// Runs a story; where it panics, that one request is refused (as far as `maxMode` lets anything be refused), or on
+/// `/mutate` left as it is, and the process lives on. Nothing that a story can leave half done is shared: it reads snapshots and adds to counters.
 async fn survive(
     shared: &Shared,
+    endpoint: Endpoint,
     body: &[u8],
     story: impl Future<Output = Result<Vec<u8>, ReviewError>>,
 ) -> Result<Vec<u8>, ReviewError> {
@@ -180,6 +118,10 @@ async fn survive(
     let Some(uid) = uid else {
         return Err(ReviewError("tagwarden failed on this review, and found no uid to answer to".to_owned()));
     };
+    if endpoint == Endpoint::Mutate {
+        tracing::error!(uid = %printable(&uid, 128), "pinning failed; the object is left as it is");
+        return Ok(answer(&About::uid_only(uid), Outcome::Untouched, None, &[]));
+    }
     let live = shared.live.load();
     let message = "tagwarden failed on this request; its log says where".to_owned();
     let verdict = Verdict::internal_failure(live.config.settings.max_mode, message);
@@ -190,9 +132,7 @@ async fn survive(
 #[cfg(test)]
 mod tests {
     use super::{Endpoint, Instant, ReviewError, Shared, admit, survive};
-    use crate::cluster::Namespaces;
     use crate::config::Config;
-    use crate::metrics::Metrics;
     use crate::policy::{Mode, PolicySet};
     use crate::server::state::Live;
     use serde_json::{Value, json};
@@ -212,7 +152,7 @@ spec: {mode: enforce, rules: [{images: [\"**\"], tags: [release]}]}
         config.infrastructure_namespaces.insert("cilium".to_owned());
         let policies = PolicySet::compile(&[("p.yaml", POLICY)], config.settings.clone()).unwrap();
         let live = Live { config, policies: Some(policies) };
-        Shared::new(live, Namespaces::unknown(), Arc::new(Metrics::new().unwrap()))
+        Shared::for_tests(live)
     }
 
     fn review(namespace: &str, image: &str) -> Vec<u8> {
@@ -228,7 +168,7 @@ spec: {mode: enforce, rules: [{images: [\"**\"], tags: [release]}]}
 
     async fn response(shared: &Shared, endpoint: Endpoint, body: &[u8]) -> Value {
         let deadline = Instant::now() + Duration::from_secs(5);
-        let answer = admit(shared, endpoint, body, deadline).await.unwrap();
+        let answer = admit(shared, endpoint, body, deadline, &mut shared.places.take().unwrap()).await.unwrap();
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!(answer["response"]["uid"], "u-1");
         answer["response"].clone()
@@ -281,7 +221,8 @@ spec: {mode: enforce, rules: [{images: [\"**\"], tags: [release]}]}
         }
         for (mode, allowed) in [(Mode::Enforce, false), (Mode::Warn, true), (Mode::Audit, true)] {
             let shared = shared(mode);
-            let answer = survive(&shared, &review("shop", "nginx:v1.2.3"), failing()).await.unwrap();
+            let answer =
+                survive(&shared, Endpoint::Validate, &review("shop", "nginx:v1.2.3"), failing()).await.unwrap();
             let answer: Value = serde_json::from_slice(&answer).unwrap();
             assert_eq!(answer["response"]["uid"], "u-1");
             assert_eq!(answer["response"]["allowed"], allowed, "{mode:?}");
@@ -290,6 +231,10 @@ spec: {mode: enforce, rules: [{images: [\"**\"], tags: [release]}]}
             assert!(shared.metrics.text().unwrap().contains("tagwarden_panics_total 1"));
             let next = response(&shared, Endpoint::Validate, &review("shop", "nginx:v1.2.3")).await;
             assert_eq!(next["allowed"], true, "the next request is judged as ever");
+
+            let answer = survive(&shared, Endpoint::Mutate, &review("shop", "nginx:v1.2.3"), failing()).await.unwrap();
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}), "pinning never denies");
         }
     }
 }

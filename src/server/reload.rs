@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::accept::Times;
-use super::state::{Live, Shared};
+use super::state::{Live, Shared, hosts};
 use super::tls::{self, Tls};
 use crate::config::{Config, Overrides, TlsFiles};
 use crate::document::Diagnostic;
@@ -246,7 +246,12 @@ impl Reloader {
         }
     }
 
+    /// The registries come first: what policies ask for must not be refused because a host is new. Where their settings
+    /// cannot be used, the old ones serve on.
     fn take(&self, config: Config, set: PolicySet) {
+        if let Err(problem) = self.shared.resolver.configure(config.registry.clone(), hosts(Some(&set))) {
+            tracing::error!(problem, "the registries' settings cannot be used; the old ones stay in force");
+        }
         use_policies(&set, &self.shared.readiness, &self.shared.metrics);
         self.shared.live.store(Arc::new(Live { config, policies: Some(set) }));
     }

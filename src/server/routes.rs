@@ -99,7 +99,7 @@ async fn answer(
     let allowance =
         allowance(query, margin).map_err(|message| Refusal::new(StatusCode::BAD_REQUEST, "timeout-query", message))?;
     let deadline = arrived + allowance;
-    let Ok(_slot) = shared.requests.try_acquire() else {
+    let Some(mut slot) = shared.places.take() else {
         let message = "too many reviews at one time, try again";
         return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "requests", message));
     };
@@ -107,7 +107,7 @@ async fn answer(
     let (bytes, _reserved) = body::read(body, shared.limits.body_bytes, &shared.bodies, deadline)
         .await
         .map_err(|unread| refuse(unread, shared))?;
-    match admit(shared, endpoint, &bytes, deadline).await {
+    match admit(shared, endpoint, &bytes, deadline, &mut slot).await {
         Ok(review) => Ok(Bytes::from(review)),
         Err(refused) => Err(Refusal::new(StatusCode::BAD_REQUEST, "review", refused.to_string())),
     }

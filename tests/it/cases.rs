@@ -7,9 +7,11 @@ use std::path::Path;
 use tagwarden::document::{Node, Source, Value, parse};
 use tagwarden::image::Reference;
 use tagwarden::policy::{
-    Facts, FieldPath, Finding, ImageUse, Labels, List, NoPolicy, NonCanonicalHost, PolicySet, Request, Settings,
-    Verdict, decide,
+    Facts, FieldPath, Finding, ImageUse, Labels, List, NoPolicy, NonCanonicalHost, Pinning, PolicySet, Request,
+    Settings, Stage, Verdict, decide,
 };
+
+use crate::cases_facts::Registry;
 
 #[test]
 fn every_case_gets_the_verdict_it_expects() {
@@ -28,7 +30,7 @@ fn every_case_gets_the_verdict_it_expects() {
 
 fn run(folder: &Path, failures: &mut Vec<String>) -> usize {
     let policy = fs::read_to_string(folder.join("policy.yaml")).unwrap();
-    let text = fs::read_to_string(folder.join("cases.yaml")).unwrap();
+    let text = Registry::spelled_out(&fs::read_to_string(folder.join("cases.yaml")).unwrap());
     let (documents, problems) = parse(&Source::new("cases.yaml", &text));
     assert_eq!(problems, vec![], "{}", folder.display());
     let file = &documents[0].root;
@@ -66,6 +68,17 @@ fn known_keys(case: &Node, folder: &Path) {
             "exception",
             "class",
             "policies",
+            "registry",
+            "stage",
+            "template",
+            "proven",
+            "asks",
+            "pinned",
+            "told",
+            "name",
+            "suggests",
+            "note",
+            "check",
         ];
         assert!(known.contains(&entry.key.as_str()), "{}: unknown key {}", folder.display(), entry.key);
     }
@@ -104,7 +117,8 @@ fn check(set: &PolicySet, file: &Node, case: &Node) -> Result<(), String> {
         namespace: case.get("clusterScoped").is_none().then_some(namespace),
         name: "x",
         namespace_labels: labels.as_ref(),
-        is_pod: true,
+        is_pod: case.get("template").is_none(),
+        stage: stage(text("stage").unwrap_or("admission")),
         now: now.parse::<jiff::Timestamp>().unwrap().as_second(),
     };
     let images: Vec<&str> = match case.get("images") {
@@ -120,14 +134,36 @@ fn check(set: &PolicySet, file: &Node, case: &Node) -> Result<(), String> {
             field: FieldPath::PodSpec { spec: "spec".into(), list: List::Containers, index: index as u32 },
             image,
             reference: Reference::parse(image),
+            pin_proven: case.get("proven").is_some(),
         })
         .collect();
     let verdict = match (text("unknownKind"), text("internalFailure")) {
         (Some(kind), _) => decide(set.plan_unknown_kind(&request, kind), &[], &Facts::default()),
         (_, Some(message)) => Verdict::internal_failure(set.settings().max_mode, message.to_owned()),
-        _ => decide(set.plan(&request, &uses), &uses, &Facts::default()),
+        _ => {
+            let plan = set.plan(&request, &uses);
+            let registry = Registry::of(case.get("registry").or(file.get("registry")));
+            let facts = registry.facts(&plan);
+            if let Some(Value::Int(asks)) = case.get("asks").map(|node| &node.value)
+                && registry.asked() as i64 != *asks
+            {
+                return Err(format!("{} lookups were asked", registry.asked()));
+            }
+            assert_eq!(plan.needs_facts(), registry.asked() > 0, "a plan that needs facts asks for some");
+            decide(plan, &uses, &facts)
+        }
     };
     compare(case, &verdict)
+}
+
+fn stage(word: &str) -> Stage {
+    match word {
+        "mutation" => Stage::Mutation,
+        "admission" => Stage::Admission,
+        "command" => Stage::Command,
+        "offline" => Stage::Offline,
+        other => panic!("unknown stage {other}"),
+    }
 }
 
 fn labels(node: &Node) -> Labels {
@@ -160,7 +196,23 @@ fn compare(case: &Node, verdict: &Verdict<'_>) -> Result<(), String> {
     }
     same("the suggestion", text("use"), findings.first().and_then(|f| f.use_instead.as_deref()))?;
     same("the exception", text("exception"), findings.first().and_then(|f| f.exception))?;
+    if text("suggests") == Some("nothing") && findings.iter().any(|finding| finding.use_instead.is_some()) {
+        return Err(format!("something is suggested: {findings:?}"));
+    }
+    same("the check", text("check"), findings.first().map(|f| f.check.name()))?;
     let image = verdict.images.first();
+    let (written, told) = match image.map(|image| &image.pin) {
+        Some(Pinning::Write(digest)) => (Some(digest.as_str()), None),
+        Some(Pinning::Told(digest)) => (None, Some(digest.as_str())),
+        _ => (None, None),
+    };
+    if (written, told) != (text("pinned"), text("told")) {
+        return Err(format!("the pin is {written:?}, told {told:?}"));
+    }
+    let notes: Vec<&str> = verdict.images.iter().flat_map(|image| &image.notes).map(String::as_str).collect();
+    if notes.first().copied() != text("note") {
+        return Err(format!("the notes are {notes:?}"));
+    }
     same("the class", text("class"), image.and_then(|image| image.class))?;
     same("the rule", text("rule"), image.and_then(|image| image.applied.first()).and_then(|a| a.rule))?;
     if let Some(Value::Int(count)) = case.get("policies").map(|node| &node.value)

@@ -136,6 +136,7 @@ fn the_machine_interface_has_every_key() {
             "infrastructureNamespaces": [],
             "uncoveredNamespaces": [],
             "deferredImages": [],
+            "notes": [],
             "brokenFiles": 0,
             "deny": 2,
             "warn": 0,

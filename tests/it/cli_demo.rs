@@ -11,13 +11,36 @@ fn every_verdict_is_as_promised_and_reads_as_kubectl_prints_it() {
     let ran = Scene::new(&[]).run(&["demo"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     let count = |text: &str| ran.stdout.matches(text).count();
-    assert_eq!((count(" created\n"), count("denied the request: ")), (9, 12), "{}", ran.stdout);
-    assert!(ran.stdout.contains("21 manifests under 6 policies, every verdict as promised."), "{}", ran.stdout);
+    assert_eq!((count(" created\n"), count("denied the request: ")), (15, 16), "{}", ran.stdout);
+    assert!(ran.stdout.contains("31 objects under 7 policies, every verdict as promised."), "{}", ran.stdout);
     let denial = "$ kubectl create -f refuse/deployment.yaml\n\
         Error from server (Forbidden): error when creating \"refuse/deployment.yaml\": \
         admission webhook \"workloads.tagwarden.dev\" denied the request: \
         tagwarden denied Deployment shop/shop: 1 of 2 images break policy no-floating-tags\n";
     assert!(ran.stdout.contains(denial), "{}", ran.stdout);
+}
+
+#[test]
+fn six_scenes_are_played_against_a_registry() {
+    let ran = Scene::new(&[]).run(&["demo"]);
+    let (_, scenes) = ran.stdout.split_once("\n== policies/pinning: ").unwrap();
+    let scenes: Vec<_> = scenes.split("\n-- ").skip(1).collect();
+    let said: [&[&str]; 6] = [
+        &["pod/api created", "as written  image: registry.example.com/acme/api:v1.4.2\n", "api:v1.4.2@sha256:d02650a6"],
+        &["pod/web created", "web:env-prod@sha256:4c75f323"],
+        &["TW201 channel: container \"worker\"", "which no release tag carries"],
+        &["TW200 digest: container \"api\"", "v1.4.2 is sha256:d02650a61aa2, not sha256:60ae91059a55"],
+        &["Warning: TW203 moved: container \"batch-next\"", "TW200 digest: ", "pod/batch-as-now created"],
+        &[
+            "Warning: tagwarden: registry.example.com does not answer",
+            "pod/api-again created",
+            "could not decide on Pod",
+        ],
+    ];
+    assert_eq!(scenes.len(), said.len(), "{}", ran.stdout);
+    for (scene, said) in scenes.iter().zip(said) {
+        said.iter().for_each(|text| assert!(scene.contains(text), "{text} is not said in: {scene}"));
+    }
 }
 
 #[test]

@@ -241,6 +241,8 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
             }
           ],
           "findings": [],
+          "facts": [],
+          "notes": [],
           "pinned": null,
           "decision": "deny"
         }

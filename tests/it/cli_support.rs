@@ -59,6 +59,11 @@ impl Scene {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
         command.args(arguments).current_dir(self.path());
+        // Nobody's own credentials, and no proxy in front of loopback.
+        command.env("HOME", self.path()).env_remove("DOCKER_CONFIG");
+        for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"] {
+            command.env_remove(proxy);
+        }
         command.env_remove("NO_COLOR").env_remove("FORCE_COLOR").env_remove("CLICOLOR_FORCE");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -8,8 +8,11 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use tagwarden::image::Reference;
 use tagwarden::policy::{
-    Decision, Facts, FieldPath, FindingId, ImageUse, List, Mode, PolicySet, Request, Settings, Verdict, decide,
+    Decision, Facts, FieldPath, Finding, FindingId, ImageUse, List, Mode, Pinning, PolicySet, Request, Settings, Stage,
+    Verdict, decide,
 };
+
+use crate::cases_facts::Chance;
 
 static ENFORCED: LazyLock<Vec<PolicySet>> = LazyLock::new(|| sets(Mode::Enforce));
 static WARNED: LazyLock<Vec<PolicySet>> = LazyLock::new(|| sets(Mode::Warn));
@@ -31,7 +34,7 @@ fn sets(max_mode: Mode) -> Vec<PolicySet> {
 }
 
 fn request(namespace: Option<&str>) -> Request<'_> {
-    Request { kind: "Pod", namespace, name: "x", namespace_labels: None, is_pod: true, now: 0 }
+    Request { kind: "Pod", namespace, name: "x", namespace_labels: None, is_pod: true, stage: Stage::Admission, now: 0 }
 }
 
 fn images<'a>(texts: &'a [String]) -> Vec<ImageUse<'a>> {
@@ -41,6 +44,7 @@ fn images<'a>(texts: &'a [String]) -> Vec<ImageUse<'a>> {
         field: FieldPath::PodSpec { spec: "spec".into(), list: List::Containers, index: index as u32 },
         image,
         reference: Reference::parse(image),
+        pin_proven: false,
     };
     texts.iter().enumerate().map(one).collect()
 }
@@ -50,6 +54,9 @@ fn image() -> impl Strategy<Value = String> {
         Just("nginx".to_owned()),
         Just("registry.example.com/acme/api".to_owned()),
         Just("r.example.com/any".to_owned()),
+        Just("facts.example.com/acme/api".to_owned()),
+        Just("facts.example.com/required/api".to_owned()),
+        Just("facts.example.com/approved/api".to_owned()),
         Just("localhost:5000/app".to_owned()),
         Just("sha256".to_owned()),
         "[a-z0-9.]{1,12}(:[0-9]{1,5})?/[a-z0-9/_-]{1,20}",
@@ -58,9 +65,11 @@ fn image() -> impl Strategy<Value = String> {
         Just(String::new()),
         ":[A-Za-z0-9_.-]{1,20}",
         Just(":latest".to_owned()),
-        ":v[0-9]\\.[0-9]\\.[0-9]"
+        ":v[0-9]\\.[0-9]\\.[0-9]",
+        ":env-(prod|stage)",
     ];
-    let digest = prop_oneof![4 => Just(String::new()), 1 => "@sha256:[0-9a-f]{64}"];
+    let few = prop::sample::select(vec!["a", "b"]).prop_map(|digit| format!("@sha256:{}", digit.repeat(64)));
+    let digest = prop_oneof![4 => Just(String::new()), 1 => "@sha256:[0-9a-f]{64}", 1 => few];
     prop_oneof![3 => (name, tag, digest).prop_map(|(a, b, c)| a + &b + &c), 1 => any::<String>()]
 }
 
@@ -70,11 +79,14 @@ fn assert_sound(verdict: &Verdict<'_>) {
     for image in &verdict.images {
         assert_eq!(image.applied.len(), verdict.policies.len(), "every policy that applies has its word");
         for applied in &image.applied {
-            let admits = applied.finding.as_ref().is_none_or(|finding| finding.mode < Mode::Enforce);
+            let admits = applied.findings.iter().all(|finding| finding.mode < Mode::Enforce);
             assert_eq!(admits, applied.allowed.is_some(), "an allow has a reason, a denial none: {applied:?}");
         }
         let enforced = image.findings().any(|finding| finding.mode == Mode::Enforce);
-        assert_eq!(enforced, image.decision == Decision::Deny, "{image:?}");
+        assert_eq!(enforced, !image.decision.admits(), "{image:?}");
+        let undecided = image.findings().filter(|finding| finding.mode == Mode::Enforce).all(|f| f.is_undecided());
+        assert_eq!(enforced && undecided, image.decision == Decision::Unresolved, "{image:?}");
+        assert!(image.decision.admits() || image.pin == Pinning::None, "what is refused is not pinned: {image:?}");
         if image.reference.is_none() && !verdict.policies.is_empty() {
             assert!(image.findings().all(|f| matches!(f.id, FindingId::Tw100 | FindingId::Tw197)));
             assert_ne!(image.decision, Decision::Allow, "what does not parse is never simply allowed");
@@ -99,7 +111,10 @@ proptest! {
         let uses = images(&texts);
         let judged = |set: &PolicySet| {
             let verdict = decide(set.plan(&request(Some("default")), &uses), &uses, &Facts::default());
-            let findings: Vec<_> = verdict.findings().map(|f| (f.id, f.message.clone(), f.exception.map(str::to_owned))).collect();
+            // An image that is refused by its text is not looked up; one that is only warned of is.
+            let by_text = |f: &&Finding<'_>| !f.is_undecided();
+            let findings: Vec<_> =
+                verdict.findings().filter(by_text).map(|f| (f.id, f.message.clone(), f.exception.map(str::to_owned))).collect();
             (findings, verdict.decision)
         };
         for ((enforce, warn), audit) in ENFORCED.iter().zip(WARNED.iter()).zip(AUDITED.iter()) {
@@ -107,6 +122,53 @@ proptest! {
             assert_eq!(&enforced.0, &warned.0);
             assert_eq!(&enforced.0, &audited.0);
             assert!(warned.1 <= Decision::Warn && audited.1 <= Decision::Audit, "below enforce nothing is refused");
+        }
+    }
+
+    #[test]
+    fn without_facts_nothing_is_simply_allowed_that_needs_one(texts in prop::collection::vec(image(), 1..4)) {
+        for set in ENFORCED.iter() {
+            let uses = images(&texts);
+            let plan = set.plan(&request(Some("default")), &uses);
+            let needs = plan.needs_facts();
+            prop_assert_eq!(needs, !plan.missing(&Facts::default()).is_empty());
+            let verdict = decide(plan, &uses, &Facts::default());
+            assert_sound(&verdict);
+            prop_assert!(!needs || verdict.decision > Decision::Allow, "{:?}", verdict);
+        }
+    }
+
+    #[test]
+    fn whatever_registries_answer_the_rounds_end_and_the_verdict_is_sound(
+        texts in prop::collection::vec(image(), 1..4),
+        chance in any::<u64>(),
+        stage in prop::sample::select(vec![Stage::Mutation, Stage::Admission, Stage::Command, Stage::Offline]),
+        is_pod in any::<bool>(),
+    ) {
+        for set in ENFORCED.iter() {
+            let uses = images(&texts);
+            let request = Request { stage, is_pod, ..request(Some("default")) };
+            let plan = set.plan(&request, &uses);
+            let mut chance = Chance::new(chance);
+            let mut facts = Facts::default();
+            for round in 0.. {
+                prop_assert!(round < 100, "the rounds do not end");
+                let lookups = plan.missing(&facts);
+                if lookups.is_empty() {
+                    break;
+                }
+                for (index, lookup) in lookups.iter().enumerate() {
+                    prop_assert!(!lookups[..index].contains(lookup), "asked twice: {:?}", lookup);
+                    facts.learn(lookup.name, &lookup.what, chance.answer(lookup));
+                }
+            }
+            let verdict = decide(plan, &uses, &facts);
+            assert_sound(&verdict);
+            for image in &verdict.images {
+                let pins = is_pod && matches!(stage, Stage::Mutation | Stage::Command);
+                prop_assert!(image.pin == Pinning::None || pins);
+                prop_assert!(image.pin == Pinning::None || image.reference.is_some_and(|r| r.digest().is_none()));
+            }
         }
     }
 }

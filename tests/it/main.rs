@@ -3,16 +3,21 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cases;
+mod cases_facts;
 mod cli_check;
 mod cli_demo;
 mod cli_explain;
+mod cli_facts;
 mod cli_policies;
+mod cli_registry;
+mod cli_resolve;
 mod cli_support;
 mod cli_usage;
 mod coverage;
 mod diagnostics;
 mod https_connections;
 mod https_lifecycle;
+mod https_mutate;
 mod https_reload;
 mod https_reviews;
 mod https_support;

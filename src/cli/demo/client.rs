@@ -38,10 +38,19 @@ impl Client {
         Ok(Client { sender, host: format!("{name}:{}", address.port()) })
     }
 
+    /// Sends a review to `/mutate` as the API server does, and reads the answer.
+    pub async fn mutate(&mut self, review: &Value) -> anyhow::Result<Value> {
+        self.send("/mutate?timeout=5s", review).await
+    }
+
     /// Sends a review to `/validate` as the API server does, and reads the answer.
     pub async fn validate(&mut self, review: &Value) -> anyhow::Result<Value> {
+        self.send("/validate?timeout=5s", review).await
+    }
+
+    async fn send(&mut self, path: &str, review: &Value) -> anyhow::Result<Value> {
         self.sender.ready().await.context("the server closed the connection")?;
-        let request = http::Request::post("/validate?timeout=5s")
+        let request = http::Request::post(path)
             .header(http::header::HOST, &self.host)
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(review.to_string())))?;

@@ -33,9 +33,9 @@ pub(super) enum Promise {
     Refuse,
 }
 
-macro_rules! examples {
-    ($($folder:literal, $about:literal, pass: [$($pass:literal),*], refuse: [$($refuse:literal),*];)*) => {
-        &[$(Example {
+macro_rules! example {
+    ($folder:literal, $about:literal, pass: [$($pass:literal),*], refuse: [$($refuse:literal),*]) => {
+        Example {
             name: $folder,
             about: $about,
             policy: include_str!(concat!("../../../policies/", $folder, "/policy.yaml")),
@@ -43,7 +43,7 @@ macro_rules! examples {
                 $(manifest!($folder, concat!("pass/", $pass), Promise::Pass),)*
                 $(manifest!($folder, concat!("refuse/", $refuse), Promise::Refuse),)*
             ],
-        },)*]
+        }
     };
 }
 
@@ -57,25 +57,29 @@ macro_rules! manifest {
     };
 }
 
-/// All of them, from the one to begin with.
-pub(super) const EXAMPLES: &[Example] = examples! {
-    "starter", "no floating tag, from any registry",
-        pass: ["deployment.yaml"], refuse: ["deployment.yaml", "cronjob.yaml"];
-    "first-party-releases", "only releases of our own registry",
-        pass: ["deployment.yaml"], refuse: ["deployment.yaml", "pod.yaml"];
-    "per-environment", "development, staging and production take different tags",
-        pass: ["dev.yaml", "staging.yaml", "prod.yaml"], refuse: ["dev.yaml", "staging.yaml", "prod.yaml"];
-    "vendor-mirror", "foreign software from our mirror only",
-        pass: ["statefulset.yaml"], refuse: ["docker-hub.yaml", "short-version.yaml"];
-    "staged-rollout", "recorded here, a warning there, enforced where it matters",
-        pass: ["sandbox.yaml", "shop.yaml"], refuse: ["pay.yaml"];
-    "exceptions", "one image let in, in one namespace, until a day",
-        pass: ["billing.yaml"], refuse: ["elsewhere.yaml", "latest.yaml"];
-};
+/// Those that text alone decides, from the one to begin with.
+pub(super) const EXAMPLES: &[Example] = &[
+    example!("starter", "no floating tag, from any registry",
+        pass: ["deployment.yaml"], refuse: ["deployment.yaml", "cronjob.yaml"]),
+    example!("first-party-releases", "only releases of our own registry",
+        pass: ["deployment.yaml"], refuse: ["deployment.yaml", "pod.yaml"]),
+    example!("per-environment", "development, staging and production take different tags",
+        pass: ["dev.yaml", "staging.yaml", "prod.yaml"], refuse: ["dev.yaml", "staging.yaml", "prod.yaml"]),
+    example!("vendor-mirror", "foreign software from our mirror only",
+        pass: ["statefulset.yaml"], refuse: ["docker-hub.yaml", "short-version.yaml"]),
+    example!("staged-rollout", "recorded here, a warning there, enforced where it matters",
+        pass: ["sandbox.yaml", "shop.yaml"], refuse: ["pay.yaml"]),
+    example!("exceptions", "one image let in, in one namespace, until a day",
+        pass: ["billing.yaml"], refuse: ["elsewhere.yaml", "latest.yaml"]),
+];
+
+/// The one that asks a registry.
+pub(super) const PINNING: Example = example!("pinning", "tags become digests, and channels carry releases",
+    pass: ["release.yaml", "channel.yaml"], refuse: ["channel.yaml", "mismatch.yaml"]);
 
 #[cfg(test)]
 mod tests {
-    use super::EXAMPLES;
+    use super::{EXAMPLES, PINNING};
     use std::collections::BTreeSet;
     use std::path::Path;
 
@@ -88,11 +92,14 @@ mod tests {
     #[test]
     fn every_folder_and_every_manifest_is_in_the_demo() {
         let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        let known: BTreeSet<_> = EXAMPLES.iter().map(|example| example.name.to_owned()).collect();
+        let all = || EXAMPLES.iter().chain([&PINNING]);
+        let known: BTreeSet<_> = all().map(|example| example.name.to_owned()).collect();
         assert_eq!(names(&policies), known);
-        for example in EXAMPLES {
+        for example in all() {
             let folder = policies.join(example.name);
-            assert_eq!(names(&folder), ["manifests", "policy.yaml"].map(str::to_owned).into(), "{}", example.name);
+            let mut kept = names(&folder);
+            assert_eq!(kept.remove("facts"), example.name == PINNING.name);
+            assert_eq!(kept, ["manifests", "policy.yaml"].map(str::to_owned).into(), "{}", example.name);
             for directory in ["pass", "refuse"] {
                 let files = example.manifests.iter().filter_map(|manifest| manifest.file.strip_prefix(directory));
                 let known: BTreeSet<_> = files.map(|file| file.trim_start_matches('/').to_owned()).collect();

@@ -10,10 +10,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::client::Client;
 use super::examples::Example;
+use super::registry::ExampleRegistry;
 use super::scratch::Scratch;
+use super::stock::HOST;
 use crate::certs::{self, DevFiles};
 use crate::config::{Config, TlsFiles};
 use crate::policy::Seconds;
+use crate::registry::{self, CacheSettings, RegistrySettings};
 use crate::server::{self, Options, Source};
 
 /// The name that the certificate is for.
@@ -43,7 +46,12 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts one with the policy of an example, on free ports of loopback; ready when this returns.
-    pub async fn start(scratch: &Scratch, certificates: &Certificates, example: &Example) -> anyhow::Result<Self> {
+    pub async fn start(
+        scratch: &Scratch,
+        certificates: &Certificates,
+        example: &Example,
+        registry: registry::Settings,
+    ) -> anyhow::Result<Self> {
         let policy = scratch.write(&format!("{}/policy.yaml", example.name), example.policy)?;
         let directory = policy.parent().unwrap_or(scratch.path()).to_owned();
         let files = &certificates.files;
@@ -54,6 +62,7 @@ impl Running {
             health: free,
             tls,
             policy_dirs: vec![directory],
+            registry,
             // Nobody routes to us who would have to be told first.
             shutdown_delay: Duration::ZERO,
             ..Config::default()
@@ -80,6 +89,27 @@ impl Running {
 
     /// Drains and ends it.
     pub async fn stop(self) {}
+}
+
+/// Settings of a server that asks the example registry wherever a policy says [`HOST`].
+pub(super) fn asking(example: &ExampleRegistry, scratch: &Scratch) -> anyhow::Result<registry::Settings> {
+    let ca = scratch.write("registry-ca.crt", example.authority())?;
+    let host = RegistrySettings {
+        host: HOST.to_owned(),
+        endpoint: Some(example.endpoint()),
+        ca: Some(ca),
+        client_cert: None,
+        insecure: false,
+        private: true,
+        credentials: None,
+        credential_namespaces: None,
+        realm_hosts: Vec::new(),
+        max_concurrent: None,
+    };
+    // Nothing learned stays fresh, so that a tag's move shows at once and an outage finds only what is old.
+    let at_once = Duration::from_millis(1);
+    let cache = CacheSettings { immutable_ttl: at_once, floating_ttl: at_once, ..CacheSettings::default() };
+    Ok(registry::Settings { registries: vec![host], cache, ..registry::Settings::default() })
 }
 
 /// What ends a demo that is kept.

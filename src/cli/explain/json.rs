@@ -5,8 +5,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Explanation;
+use super::{Explanation, Fact, Written};
 use crate::cli::report::json::{FindingOutput, SCHEMA_VERSION, print};
+use crate::policy::Source;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,7 +20,10 @@ struct Output<'e> {
     policies: Vec<PolicyOutput<'e>>,
     /// Findings of no policy (a namespace that none covers, say).
     findings: Vec<FindingOutput<'e>>,
-    /// No registry is asked yet, so nothing is pinned.
+    /// What was learned of the image's tag, and of tags that may carry the same digest.
+    facts: Vec<FactOutput<'e>>,
+    notes: &'e [String],
+    /// As admission writes it into Pods; null where it writes nothing.
     pinned: Option<&'e str>,
     decision: &'static str,
 }
@@ -52,6 +56,43 @@ struct PolicyOutput<'e> {
     findings: Vec<FindingOutput<'e>>,
 }
 
+/// A tag's digest, or why it is not known. Every key is always there.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FactOutput<'e> {
+    tag: &'e str,
+    digest: Option<&'e str>,
+    /// `now`, `remembered` or `stale`.
+    source: Option<&'static str>,
+    moved_from: Option<&'e str>,
+    undecided: Option<UndecidedOutput<'e>>,
+}
+
+#[derive(Serialize)]
+struct UndecidedOutput<'e> {
+    id: &'static str,
+    message: &'e str,
+}
+
+fn fact(fact: &Fact) -> FactOutput<'_> {
+    let known = fact.answer.as_ref().ok();
+    FactOutput {
+        tag: &fact.tag,
+        digest: known.map(|known| known.digest.as_str()),
+        source: known.map(|known| match known.source {
+            Source::Now => "now",
+            Source::Remembered => "remembered",
+            Source::Stale(_) => "stale",
+        }),
+        moved_from: known.and_then(|known| Some(known.moved_from.as_ref()?.as_str())),
+        undecided: fact
+            .answer
+            .as_ref()
+            .err()
+            .map(|undecided| UndecidedOutput { id: undecided.failure.finding().code(), message: &undecided.detail }),
+    }
+}
+
 /// Writes the explanation.
 pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::Result<()> {
     let reference = explanation.reference.as_ref().ok().map(|reference| ReferenceOutput {
@@ -80,6 +121,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::R
             .map(|located| FindingOutput::new(located, None))
             .collect(),
     });
+    let written = explanation.pinned.as_ref().filter(|pinned| pinned.written == Written::Yes);
     let output = Output {
         schema_version: SCHEMA_VERSION,
         image: explanation.image,
@@ -88,7 +130,9 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::R
         refused: explanation.refused.map(|refusal| refusal.name()),
         policies: policies.collect(),
         findings: explanation.findings.iter().map(|located| FindingOutput::new(located, None)).collect(),
-        pinned: None,
+        facts: explanation.facts.iter().map(fact).collect(),
+        notes: &explanation.notes,
+        pinned: written.map(|pinned| pinned.reference.as_str()),
         decision: explanation.decision.name(),
     };
     print(&output, out)

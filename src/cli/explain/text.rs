@@ -2,13 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::{Explanation, Step};
-use crate::cli::report::Located;
+use super::{Explanation, Fact, Pinned, Step, Written};
+use crate::cli::report::{Located, SHOWN_BYTES};
 use crate::image::{Reference, ReferenceError};
-use crate::policy::{Decision, printable};
-
-/// Bytes of the image as written that are shown; a reference may have 4 KiB.
-const SHOWN_BYTES: usize = 512;
+use crate::policy::{Decision, Source, printable};
 
 /// Writes the explanation.
 pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -18,7 +15,16 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::R
         Ok(reference) => parsed(reference, explanation, &mut lines)?,
         Err(error) => unparsed(error, &mut lines)?,
     }
+    explanation.facts.iter().try_for_each(|known| lines.line("fact", &fact(known)))?;
     policies(explanation, &mut lines)?;
+    explanation.notes.iter().try_for_each(|note| lines.line("note", note))?;
+    match &explanation.pinned {
+        Some(Pinned { reference, written: Written::Yes }) => lines.line("pinned", reference)?,
+        Some(Pinned { reference, written: Written::Told }) => {
+            lines.line("pinned", &format!("no; were digest enforced: {reference}"))?;
+        }
+        None => {}
+    }
     lines.line("verdict", &verdict(explanation))?;
     lines.out.flush()
 }
@@ -60,6 +66,23 @@ fn parsed(reference: &Reference<'_>, explanation: &Explanation<'_>, lines: &mut 
         Some(refusal) => lines.line("refused", &format!("{}: {}", refusal.name(), refusal.message())),
         None => lines.line("refused", "no"),
     }
+}
+
+/// What is known of a tag, and how.
+fn fact(fact: &Fact) -> String {
+    let tag = printable(&fact.tag, SHOWN_BYTES);
+    let known = match &fact.answer {
+        Ok(known) => known,
+        Err(undecided) => return format!("{tag}: {} {}", undecided.failure.finding().code(), undecided.detail),
+    };
+    let source = match known.source {
+        Source::Now => String::new(),
+        Source::Remembered => ", as remembered".to_owned(),
+        Source::Stale(age) => format!(", as it was {age} s ago: the registry does not answer"),
+    };
+    let moved =
+        known.moved_from.as_ref().map_or_else(String::new, |first| format!(", and was {first} when first seen"));
+    format!("{tag} is {}{source}{moved}", known.digest)
 }
 
 /// Why it is no reference.
@@ -107,7 +130,7 @@ fn one_policy(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
 
 fn finding(located: &Located, lines: &mut Lines<'_>) -> io::Result<()> {
     let finding = &located.finding;
-    let check = finding.id.check().name();
+    let check = finding.check.name();
     lines.line("  finding", &format!("{} {check}, mode {}", finding.id.code(), finding.mode.name()))?;
     lines.line("", &finding.message)?;
     if let Some(instead) = &finding.use_instead {

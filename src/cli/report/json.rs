@@ -31,6 +31,7 @@ struct SummaryOutput<'r> {
     infrastructure_namespaces: &'r [String],
     uncovered_namespaces: &'r [String],
     deferred_images: &'r [String],
+    notes: &'r [String],
     broken_files: usize,
     deny: usize,
     warn: usize,
@@ -77,7 +78,7 @@ impl<'r> FindingOutput<'r> {
         let subject = located.subject.as_ref();
         FindingOutput {
             id: finding.id.code(),
-            check: finding.id.check().name(),
+            check: finding.check.name(),
             level: finding.level.name(),
             mode: finding.mode.name(),
             policy: &finding.policy,
@@ -122,11 +123,12 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
             infrastructure_namespaces: &summary.infrastructure,
             uncovered_namespaces: &summary.uncovered,
             deferred_images: &summary.deferred,
+            notes: &summary.notes,
             broken_files: summary.broken,
             deny: tally.deny,
             warn: tally.warn,
             audit: tally.audit,
-            unresolved: 0,
+            unresolved: tally.unresolved,
         },
         findings: report
             .findings

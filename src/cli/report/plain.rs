@@ -80,9 +80,10 @@ fn help(located: &Located, report: &Report) -> Vec<String> {
 fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
     let tally = report.tally();
+    let undecided = if tally.unresolved == 0 { String::new() } else { format!(", {} undecided", tally.unresolved) };
     writeln!(
         out,
-        "checked {}, {}, {}: {}, {}, {} audited",
+        "checked {}, {}, {}: {}{undecided}, {}, {} audited",
         count(summary.files, "file"),
         count(summary.objects, "object"),
         count(summary.images, "image"),
@@ -107,6 +108,9 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     for deferred in &summary.deferred {
         writeln!(out, "not judged yet: {deferred}")?;
+    }
+    for note in &summary.notes {
+        writeln!(out, "note: {}", shown(note))?;
     }
     if summary.broken > 0 {
         writeln!(out, "not judged, or not in full: {}, see the errors", count(summary.broken, "broken file"))?;

@@ -1,9 +1,11 @@
 //! Rules: image globs of all of them as one automaton, tag classes and patterns, and what they accept as text.
 
+use super::channel::{self, ChannelRule, Hosts, Listed};
 use super::problems::{check_pattern, inside, not_empty, not_supported, unknown_class};
-use super::{ClassNames, OwnClasses};
+use super::{ClassNames, OwnClasses, Settings};
 use crate::document::{Reader, Spanned};
 use crate::image::{Class, GlobSet, ImageGlob, is_pattern};
+use crate::policy::Check;
 use crate::policy::file::{self, CheckName, Match, Mode, OnUnresolved, Pin, Release, SameDigestAs, Text};
 use crate::policy::show::first_few;
 
@@ -20,11 +22,36 @@ pub(crate) struct Rule {
     pub tags: Tags,
     /// What it accepts, for texts: `release (v1.2.3), commit (7-40 hex)`.
     pub accepts: String,
-    /// `channel: {sameDigestAs: none}`: channel tags are judged by their text alone.
-    pub channel_by_text: bool,
+    /// Whether each of its globs spells its host out. Where one does not, no registry is ever asked: anybody could
+    /// register a host that matches, and be sent requests and credentials.
+    pub literal: bool,
+    pub pin: Pin,
+    pub on_unresolved: OnUnresolved,
+    pub channel: ChannelRule,
     pub mode: Option<Mode>,
-    /// `modes: {tags: ...}`.
-    pub tags_mode: Option<Mode>,
+    pub modes: CheckModes,
+}
+
+/// `modes` of a rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CheckModes {
+    tags: Option<Mode>,
+    digest: Option<Mode>,
+    channel: Option<Mode>,
+    moved: Option<Mode>,
+}
+
+impl CheckModes {
+    /// The mode written for a check, if one is.
+    pub fn of(self, check: Check) -> Option<Mode> {
+        match check {
+            Check::Tags => self.tags,
+            Check::Digest => self.digest,
+            Check::Channel => self.channel,
+            Check::Moved => self.moved,
+            _ => None,
+        }
+    }
 }
 
 /// Which tags a rule lets in.
@@ -47,18 +74,26 @@ pub(super) struct Compiled {
     pub rule_of_glob: Vec<usize>,
     pub names: String,
     pub literal_hosts: Vec<String>,
+    pub fact_hosts: Vec<String>,
     pub tag_patterns: Option<GlobSet>,
 }
 
 /// Compiles all rules.
-pub(super) fn compile(read: &[file::Rule], classes: &OwnClasses, reader: &mut Reader<'_>) -> Compiled {
+pub(super) fn compile(
+    read: &[file::Rule],
+    classes: &OwnClasses,
+    settings: &Settings,
+    reader: &mut Reader<'_>,
+) -> Compiled {
     let mut globs: Vec<ImageGlob> = Vec::new();
     let mut rule_of_glob = Vec::new();
     let mut patterns: Vec<String> = classes.list.iter().map(|class| class.pattern.clone()).collect();
     let mut rules: Vec<Rule> = Vec::with_capacity(read.len());
+    let mut fact_hosts = Vec::new();
     for (index, rule) in read.iter().enumerate() {
         check_rule_name(rule, &rules, reader);
         not_empty(&rule.images, "image", reader);
+        let first_glob = globs.len();
         for text in &rule.images.value {
             match ImageGlob::parse(&text.value) {
                 Ok(glob) => {
@@ -69,16 +104,27 @@ pub(super) fn compile(read: &[file::Rule], classes: &OwnClasses, reader: &mut Re
             }
         }
         refuse_later_keys(rule, reader);
+        let no_host = globs[first_glob..].iter().find(|glob| glob.literal_host().is_none());
+        match no_host {
+            Some(glob) => refuse_facts(rule, glob, reader),
+            None => {
+                fact_hosts.extend(globs[first_glob..].iter().filter_map(ImageGlob::literal_host).map(str::to_owned))
+            }
+        }
+        let hosts = if no_host.is_none() { Hosts::Literal } else { Hosts::Open };
         let (tags, accepts) = tags(rule.tags.as_ref(), classes, &mut patterns, reader);
         let number = format!("rule {}", index + 1);
         rules.push(Rule {
             name: rule.name.as_ref().map_or_else(|| number.clone(), |name| name.value.clone()),
             shown: rule.name.as_ref().map_or(number, |name| format!("rule {}", name.value)),
+            channel: channel::compile(rule, lists_channel(&tags, classes), hosts, classes, settings, reader),
             tags,
             accepts,
-            channel_by_text: channel_by_text(rule, reader),
+            literal: hosts == Hosts::Literal,
+            pin: rule.pin.as_ref().map_or(Pin::None, |pin| pin.value),
+            on_unresolved: rule.on_unresolved.as_ref().map_or(OnUnresolved::Deny, |value| value.value),
             mode: rule.mode,
-            tags_mode: tags_mode(rule, reader),
+            modes: modes(rule, reader),
         });
     }
     let regexes: Vec<String> = globs.iter().map(ImageGlob::to_regex).collect();
@@ -87,8 +133,11 @@ pub(super) fn compile(read: &[file::Rule], classes: &OwnClasses, reader: &mut Re
     let mut literal_hosts: Vec<String> = globs.iter().filter_map(|g| g.literal_host().map(str::to_owned)).collect();
     literal_hosts.sort_unstable();
     literal_hosts.dedup();
+    fact_hosts.sort_unstable();
+    fact_hosts.dedup();
     let written: Vec<&str> = globs.iter().map(ImageGlob::as_str).collect();
-    Compiled { rules, images, rule_of_glob, names: first_few(&written, SHOWN), literal_hosts, tag_patterns }
+    let names = first_few(&written, SHOWN);
+    Compiled { rules, images, rule_of_glob, names, literal_hosts, fact_hosts, tag_patterns }
 }
 
 /// All patterns as one automaton. Each was checked alone before, so only their sum can fail.
@@ -121,9 +170,7 @@ fn check_rule_name(rule: &file::Rule, known: &[Rule], reader: &mut Reader<'_>) {
 /// Keys that a later version will know are refused, unless their value says that nothing is asked.
 fn refuse_later_keys(rule: &file::Rule, reader: &mut Reader<'_>) {
     let off = [
-        asked(rule.pin.as_ref(), |pin| *pin == Pin::None, "pin"),
         asked(rule.release.as_ref(), |release| *release == Release::Ignore, "release"),
-        asked(rule.on_unresolved.as_ref(), |value| *value == OnUnresolved::Deny, "onUnresolved"),
         asked(rule.labels.as_ref(), |labels| labels.is_empty(), "labels"),
         asked(rule.revision.as_ref(), |value| *value == Match::Ignore, "revision"),
         asked(rule.version.as_ref(), |value| *value == Match::Ignore, "version"),
@@ -139,7 +186,7 @@ fn refuse_later_keys(rule: &file::Rule, reader: &mut Reader<'_>) {
 }
 
 /// The place and name of a key whose value asks for something.
-fn asked<T>(
+pub(super) fn asked<T>(
     key: Option<&Spanned<T>>,
     is_off: impl Fn(&T) -> bool,
     name: &'static str,
@@ -147,37 +194,43 @@ fn asked<T>(
     key.filter(|value| !is_off(&value.value)).map(|value| (value.span.clone(), name))
 }
 
-/// Of `channel`, only dropping its check is built.
-fn channel_by_text(rule: &file::Rule, reader: &mut Reader<'_>) -> bool {
-    let Some(channel) = &rule.channel else {
-        return false;
-    };
+/// Facts need a literal host: keys that ask a registry are refused in a rule that has another glob.
+fn refuse_facts(rule: &file::Rule, glob: &ImageGlob, reader: &mut Reader<'_>) {
+    let compares = |channel: &file::Channel| !matches!(channel.same_digest_as, Some(SameDigestAs::None));
     let keys = [
-        asked(channel.value.approved_by.as_ref(), |_| false, "channel.approvedBy"),
-        asked(channel.value.pinned.as_ref(), |_| false, "channel.pinned"),
-        asked(channel.value.search.as_ref(), |_| false, "channel.search"),
-        asked(channel.value.env.as_ref(), |_| false, "channel.env"),
+        asked(rule.pin.as_ref(), |pin| *pin == Pin::None, "pin"),
+        asked(rule.channel.as_ref(), |channel| !compares(channel), "channel"),
     ];
     for (span, key) in keys.into_iter().flatten() {
-        not_supported(reader, span, &format!("the key '{key}'"));
+        let shown = shown(glob.as_str());
+        let message = format!("the key '{key}' asks a registry, and '{shown}' does not spell its host out");
+        let error = reader.error(span, message);
+        let remedy = match key {
+            "channel" => "or write 'channel: {sameDigestAs: none}' to judge channel tags by their text alone",
+            _ => "or take the key out",
+        };
+        error.help.push(format!("put images whose host is spelled out in a rule of their own, {remedy}"));
     }
-    match &channel.value.same_digest_as {
-        Some(SameDigestAs::None) => return true,
-        Some(SameDigestAs::Classes(span)) => not_supported(reader, span.clone(), "comparing digests of channel tags"),
-        None => not_supported(reader, channel.span.clone(), "comparing digests of channel tags"),
-    }
-    if let Some(last) = reader.diagnostics.last_mut() {
-        last.help = vec!["write 'channel: {sameDigestAs: none}' to judge channel tags by their text alone".to_owned()];
-    }
-    false
 }
 
-/// `modes` may name the checks that a rule decides; today that is one.
-fn tags_mode(rule: &file::Rule, reader: &mut Reader<'_>) -> Option<Mode> {
-    let mut tags = None;
+/// Whether `tags` lets channel tags in by the name of their class.
+fn lists_channel(tags: &Tags, own: &OwnClasses) -> Listed {
+    let Tags::Listed { classes, .. } = tags else { return Listed::No };
+    let name = Class::Channel.name();
+    let by_own = |index: &usize| own.list.get(*index).is_some_and(|class| class.name == name);
+    let listed = classes.built_in.contains(Class::Channel) || classes.own.iter().any(by_own);
+    if listed { Listed::Yes } else { Listed::No }
+}
+
+/// `modes` may name the checks that a rule decides.
+fn modes(rule: &file::Rule, reader: &mut Reader<'_>) -> CheckModes {
+    let mut modes = CheckModes::default();
     for (check, mode) in rule.modes.iter().flat_map(|modes| &modes.0) {
         match check.value {
-            CheckName::Tags => tags = Some(*mode),
+            CheckName::Tags => modes.tags = Some(*mode),
+            CheckName::Digest => modes.digest = Some(*mode),
+            CheckName::Channel => modes.channel = Some(*mode),
+            CheckName::Moved => modes.moved = Some(*mode),
             CheckName::Reference | CheckName::Registry => {
                 let message = format!("no rule decides the check '{}'", check.value.name());
                 let error = reader.error(check.span.clone(), message);
@@ -186,7 +239,7 @@ fn tags_mode(rule: &file::Rule, reader: &mut Reader<'_>) -> Option<Mode> {
             later => not_supported(reader, check.span.clone(), &format!("the check '{}'", later.name())),
         }
     }
-    tags
+    modes
 }
 
 /// Reads `tags`: classes by name, patterns by their metacharacters; and says what they accept.

@@ -27,7 +27,7 @@ pub(super) fn policy(
     }
     let namespaces = namespaces(spec.namespaces.as_ref(), settings, reader);
     let classes = own_classes(spec.tag_classes.as_ref(), reader);
-    let compiled = rules::compile(&spec.rules, &classes, reader);
+    let compiled = rules::compile(&spec.rules, &classes, settings, reader);
     let overrides = overrides(spec.overrides.as_deref().unwrap_or_default(), &spec.rules, reader);
     let no_exceptions = class_names(spec.no_exceptions.as_deref().unwrap_or_default(), &classes, reader);
     let exceptions = exceptions(spec.exceptions.as_deref().unwrap_or_default(), reader);
@@ -52,6 +52,7 @@ pub(super) fn policy(
         rule_of_glob: compiled.rule_of_glob,
         names: compiled.names,
         literal_hosts: compiled.literal_hosts,
+        fact_hosts: compiled.fact_hosts,
         tag_patterns: compiled.tag_patterns?,
         overrides,
         no_exceptions,
@@ -162,7 +163,7 @@ impl Demand {
 }
 
 /// Whoever may set a label that decides could leave the policy, so only trusted keys may decide.
-fn trusted(key: &Text, settings: &Settings, reader: &mut Reader<'_>) {
+pub(super) fn trusted(key: &Text, settings: &Settings, reader: &mut Reader<'_>) {
     let TrustedLabels::Only(keys) = &settings.trusted_labels else {
         return;
     };
@@ -222,6 +223,12 @@ impl ClassNames {
             None => return false,
         }
         true
+    }
+
+    /// Whether every class of `others` is among them.
+    pub(super) fn holds(&self, others: &ClassNames) -> bool {
+        others.built_in.iter().all(|class| self.built_in.contains(class))
+            && others.own.iter().all(|own| self.own.contains(own))
     }
 }
 
@@ -309,6 +316,9 @@ fn excusable(check: &Spanned<CheckName>, reader: &mut Reader<'_>) -> Option<Chec
     match check.value {
         CheckName::Registry => Some(Check::Registry),
         CheckName::Tags => Some(Check::Tags),
+        CheckName::Digest => Some(Check::Digest),
+        CheckName::Channel => Some(Check::Channel),
+        CheckName::Moved => Some(Check::Moved),
         CheckName::Reference => {
             let error = reader.error(check.span.clone(), "the check 'reference' cannot be excepted");
             error.help.push("write the image as a plain reference instead".to_owned());

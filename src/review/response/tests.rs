@@ -1,7 +1,11 @@
 //! Tests of the answer.
 
-use super::{Outcome, answer};
-use crate::policy::{Facts, Mode, PolicySet, Settings, Verdict, decide};
+use super::{Outcome, answer, audit_annotations};
+use crate::image::{DigestBuf, Reference};
+use crate::policy::{
+    Answer, Decision, Facts, FieldPath, ImageVerdict, List, Mode, Pinning, PolicySet, Resolved, Settings, Verdict,
+    decide, gather,
+};
 use crate::review::testing::{container, pod, review};
 use crate::review::{About, Considered, ExemptRequesters, Pass, Workloads, consider, read};
 use proptest::prelude::*;
@@ -23,13 +27,18 @@ fn policies() -> PolicySet {
     PolicySet::compile(&[("policy.yaml", POLICY)], Settings::default()).unwrap()
 }
 
+/// What every tag is at the only registry there is.
+fn digest() -> DigestBuf {
+    DigestBuf::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap()
+}
+
 /// The whole way of a review, as the server goes it.
 fn answered(review: &Value) -> Value {
     let policies = policies();
     let body = review.to_string();
     let request = read(body.as_bytes()).unwrap();
     let about = About::of(&request);
-    let question = about.policy_request(None, 0);
+    let question = about.policy_request(None, crate::policy::Stage::Admission, 0);
     let answer = match consider(&request, &about, &Workloads::default(), &ExemptRequesters::default()) {
         Considered::Pass(pass) => answer(&about, Outcome::Passed(&pass), Some(&policies), &[]),
         Considered::UnknownKind => {
@@ -38,7 +47,10 @@ fn answered(review: &Value) -> Value {
         }
         Considered::Judge(collected) => {
             let images = collected.images();
-            let verdict = decide(policies.plan(&question, &images), &images, &Facts::default());
+            let plan = policies.plan(&question, &images);
+            let facts =
+                gather(&plan, |_| Answer::Digest(Ok(Resolved::now(digest()))), Facts::default().absent().clone());
+            let verdict = decide(plan, &images, &facts);
             answer(&about, Outcome::Judged(&verdict), Some(&policies), &collected.warnings)
         }
     };
@@ -110,9 +122,30 @@ fn an_allow_has_no_status_and_carries_warnings() {
 }
 
 #[test]
+fn row_11_the_digest_that_we_wrote_is_recorded() {
+    let mut verdict = Verdict { decision: Decision::Allow, ..Verdict::default() };
+    for (index, pin) in [Pinning::Write(digest()), Pinning::Told(digest()), Pinning::None].into_iter().enumerate() {
+        verdict.images.push(ImageVerdict {
+            list: List::Containers,
+            container: None,
+            field: FieldPath::PodSpec { spec: "spec".into(), list: List::Containers, index: index as u32 },
+            image: "a:v1",
+            reference: Reference::parse("a:v1").ok(),
+            class: None,
+            applied: Vec::new(),
+            pin,
+            notes: Vec::new(),
+            decision: Decision::Allow,
+        });
+    }
+    let annotations = audit_annotations(Outcome::Judged(&verdict), None);
+    assert_eq!(annotations["digest"], format!("spec.containers[0].image={}", digest()));
+}
+
+#[test]
 fn row_11_audit_annotations_are_recorded_on_every_verdict() {
     let hash = policies().hash().to_owned();
-    let digest = format!("sha256:{}", "ab".repeat(32));
+    let digest = digest();
     let pinned = format!("registry.example.com/acme/api:v1.0.0@{digest}");
     let denied = created(&[("api", &pinned), ("job", "busybox")]);
     let annotations = &denied["response"]["auditAnnotations"];

@@ -1,7 +1,9 @@
 //! Tests of the denial's text and of warnings.
 
 use super::{before_cut_escape, denial, one_line, warnings};
-use crate::policy::{Applied, Decision, FieldPath, Finding, FindingId, ImageVerdict, List, Mode, Owner, Verdict};
+use crate::policy::{
+    Applied, Check, Decision, FieldPath, Finding, FindingId, ImageVerdict, List, Mode, Owner, Pinning, Verdict,
+};
 use crate::review::About;
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -25,6 +27,7 @@ fn owner() -> Owner {
 fn finding<'a>(policy: &'a str, mode: Mode, message: &str, use_instead: Option<&str>) -> Finding<'a> {
     Finding {
         id: FindingId::Tw120,
+        check: Check::Tags,
         mode,
         policy,
         rule: Some("first-party"),
@@ -35,7 +38,8 @@ fn finding<'a>(policy: &'a str, mode: Mode, message: &str, use_instead: Option<&
 }
 
 fn of_object<'a>(id: FindingId, policy: &'a str, message: &str) -> Verdict<'a> {
-    let finding = Finding { id, ..finding(policy, Mode::Enforce, message, None) };
+    let finding =
+        Finding { id, check: id.check().unwrap_or(Check::Digest), ..finding(policy, Mode::Enforce, message, None) };
     Verdict { decision: Decision::Deny, object_findings: vec![finding], ..Verdict::default() }
 }
 
@@ -50,8 +54,10 @@ fn image<'a>(list: List, container: Option<&'a str>, image: &'a str, findings: V
         decision: findings.iter().map(|finding| finding.mode.into()).max().unwrap_or(Decision::Allow),
         applied: findings
             .into_iter()
-            .map(|finding| Applied { policy: finding.policy, rule: None, finding: Some(finding), allowed: None })
+            .map(|finding| Applied { policy: finding.policy, rule: None, findings: vec![finding], allowed: None })
             .collect(),
+        pin: Pinning::None,
+        notes: Vec::new(),
     }
 }
 
@@ -181,6 +187,29 @@ fn what_is_only_undecided_says_so() {
     }
     let text = denial(&undecided, &about(), |_| None);
     assert!(text.starts_with("tagwarden could not decide on Deployment shop-prod/checkout: 2 of 3 images\n"), "{text}");
+}
+
+#[test]
+fn a_note_is_told_beside_what_is_wrong_and_where_nothing_is() {
+    let note = "registry.example.com does not answer; its last answer, 12 minutes old, holds for v1.2.3";
+    let noted = |findings| ImageVerdict {
+        notes: vec![note.to_owned()],
+        ..image(List::Containers, Some("api"), "registry.example.com/acme/api:v1.2.3", findings)
+    };
+    let told = format!("tagwarden: {note}");
+    assert_eq!(warnings(&verdict(&["p"], vec![noted(vec![])]), &about()), [told.as_str()]);
+    let both = warnings(&verdict(&["p"], vec![noted(vec![finding("p", Mode::Warn, "wrong", None)])]), &about());
+    assert!(both.len() == 2 && both[0].ends_with("wrong") && both[1] == told, "{both:?}");
+    assert!(warnings(&verdict(&["p"], vec![image(List::Containers, None, "a", vec![])]), &about()).is_empty());
+}
+
+#[test]
+fn a_digest_to_use_is_never_cut() {
+    let digest = format!("registry.example.com/{}:v1@sha256:{}", "a".repeat(60), "b".repeat(64));
+    let wrong = finding("p", Mode::Enforce, "v1 is sha256:bbbbbbbbbbbb", Some(&digest));
+    let text =
+        denial(&verdict(&["p"], vec![image(List::Containers, Some("api"), "a", vec![wrong])]), &about(), |_| None);
+    assert!(text.contains(&format!("use: {digest}\n")), "{text}");
 }
 
 #[test]

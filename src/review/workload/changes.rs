@@ -29,6 +29,40 @@ pub(crate) fn changed(new: &Found<'_>, old: &Found<'_>, mut same_text: impl FnMu
     changed
 }
 
+/// For each entry of `new` whose number is in `wanted`, what stood in its place in `old`: a string, in the same list,
+/// under a name that occurs once on both sides.
+pub(crate) fn replaced<'f>(new: &Found<'_>, old: &'f Found<'_>, wanted: &[usize]) -> Vec<Option<&'f str>> {
+    let (new_names, old_names) = (by_name(new), by_name(old));
+    let stood = |number: &usize| {
+        let name = name_of(new, new.entries.get(*number)?)?;
+        new_names.get(&name)?.as_ref()?;
+        match &old_names.get(&name)?.as_ref()?.image {
+            Image::Text(text) => Some(text.as_ref()),
+            Image::Wrong(_) => None,
+        }
+    };
+    wanted.iter().map(stood).collect()
+}
+
+/// Entries by place, list and name; none under a name that occurs twice.
+fn by_name<'f, 'a>(found: &'f Found<'a>) -> HashMap<Name<'f>, Option<&'f Entry<'a>>> {
+    let mut names = HashMap::with_capacity(found.entries.len());
+    for entry in &found.entries {
+        if let Some(name) = name_of(found, entry) {
+            names.entry(name).and_modify(|twice| *twice = None).or_insert(Some(entry));
+        }
+    }
+    names
+}
+
+/// Path, place, list and the container's name.
+type Name<'f> = (usize, &'f str, List, &'f str);
+
+fn name_of<'f>(found: &'f Found<'_>, entry: &'f Entry<'_>) -> Option<Name<'f>> {
+    let place = found.places.get(entry.place).map_or("", String::as_str);
+    Some((entry.path, place, entry.list, entry.name.as_deref()?))
+}
+
 fn grouped<'f, 'a>(found: &'f Found<'a>) -> HashMap<Group<'f>, Vec<(usize, &'f Entry<'a>)>> {
     let mut groups: HashMap<Group<'f>, Vec<(usize, &'f Entry<'a>)>> = HashMap::new();
     for (number, entry) in found.entries.iter().enumerate() {

@@ -19,20 +19,45 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("watch", &[]),
     ("certs", &[]),
     ("cluster", &["policy"]),
+    ("registry", &["image", "policy", "metrics"]),
     // the shell
-    ("config", ENGINE),
+    ("config", &["image", "document", "policy", "review", "registry"]),
     ("telemetry", &["policy", "review", "config"]),
     (
         "server",
-        &["image", "document", "policy", "review", "metrics", "telemetry", "watch", "certs", "cluster", "config"],
+        &[
+            "image",
+            "document",
+            "policy",
+            "review",
+            "metrics",
+            "registry",
+            "telemetry",
+            "watch",
+            "certs",
+            "cluster",
+            "config",
+        ],
     ),
     ("cli", ALL_BUT_CLI),
 ];
 
 const ENGINE: &[&str] = &["image", "document", "policy", "review"];
 
-const ALL_BUT_CLI: &[&str] =
-    &["image", "document", "policy", "review", "metrics", "telemetry", "watch", "certs", "cluster", "config", "server"];
+const ALL_BUT_CLI: &[&str] = &[
+    "image",
+    "document",
+    "policy",
+    "review",
+    "metrics",
+    "registry",
+    "telemetry",
+    "watch",
+    "certs",
+    "cluster",
+    "config",
+    "server",
+];
 
 /// Names that must not occur in the engine.
 const IMPURE_NAMES: &[&str] = &[
@@ -58,7 +83,7 @@ const OWNED: &[(&[&str], &str)] = &[
     (&["k8s_openapi"], "cluster"),
     (&["prometheus"], "metrics"),
     (&["hyper_util", "client"], "registry/client"),
-    (&["hyper_rustls"], "registry/client"),
+    (&["h2"], "registry/client"),
 ];
 
 /// The top-level module of a source file; none for main.rs and lib.rs, which may name everything.

@@ -1,0 +1,145 @@
+//! Registries as the command line asks them: one runtime and one resolver a command, started with the first question.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io::Write;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+use super::report::shown;
+use super::{Progress, Surroundings};
+use crate::metrics::Metrics;
+use crate::registry::credentials::{CallerCredentials, docker_config_of_caller};
+use crate::registry::{Asker, Resolver, Settings};
+
+/// For everything that is asked for one object (or one image of `resolve`).
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+/// A command that takes longer says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A resolver and the threads it needs. Whatever it learned serves the rest of the command.
+pub(super) struct Registries {
+    runtime: Runtime,
+    /// Answers lookups.
+    pub resolver: Resolver,
+    caller: Option<CallerCredentials>,
+    patience: Instant,
+}
+
+impl Registries {
+    /// For these hosts and no others, with the credentials of the settings and of whoever calls.
+    pub fn new(
+        settings: Settings,
+        hosts: BTreeSet<String>,
+        surroundings: &mut Surroundings<'_>,
+    ) -> anyhow::Result<Self> {
+        // One thread is enough for waiting; it costs a command nothing that ends before it asks.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.context("cannot start what asks registries")?;
+        let metrics = Arc::new(Metrics::new()?);
+        let within = runtime.enter();
+        let resolver = Resolver::new(settings, hosts, metrics).map_err(anyhow::Error::msg)?;
+        let patience = Instant::now() + PATIENCE;
+        drop(within);
+        Ok(Registries { runtime, resolver, caller: callers_own(surroundings), patience })
+    }
+
+    /// Who asks, for an object in this namespace.
+    pub fn asker<'a>(&'a self, namespace: Option<&'a str>) -> Asker<'a> {
+        Asker { namespace, caller: self.caller.as_ref(), ..Asker::default() }
+    }
+
+    /// Waits for an answer; on a terminal says so where the command takes longer than a second.
+    pub fn wait<T>(&self, about: &str, surroundings: &mut Surroundings<'_>, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async {
+            let mut answer = pin!(answer);
+            if surroundings.progress == Progress::Shown {
+                if let Ok(answer) = tokio::time::timeout_at(self.patience, answer.as_mut()).await {
+                    return answer;
+                }
+                say(&format!("asking registries for {} ...", shown(about)), surroundings.err);
+                let answer = answer.await;
+                say("", surroundings.err);
+                return answer;
+            }
+            answer.await
+        })
+    }
+}
+
+/// Those of `docker login`. What of them cannot be used is told: the registries are asked without it then.
+fn callers_own(surroundings: &mut Surroundings<'_>) -> Option<CallerCredentials> {
+    let (caller, notes) = match docker_config_of_caller(|name| std::env::var_os(name)) {
+        Ok(None) => (None, Vec::new()),
+        Ok(Some(caller)) => (Some(caller.clone()), caller.notes),
+        Err(problem) => (None, vec![problem]),
+    };
+    for note in notes {
+        // A closed standard error takes nothing from the verdict.
+        let _ = writeln!(surroundings.err, "warning: {}", shown(&note));
+    }
+    caller
+}
+
+/// Replaces the line that the cursor is on.
+fn say(line: &str, err: &mut dyn Write) {
+    // A closed standard error takes nothing from the verdict.
+    let _ = write!(err, "\r\x1b[K{line}").and_then(|()| err.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Color;
+    use tokio::sync::Notify;
+
+    /// Standard error that tells when something is written to it.
+    struct Telltale<'t>(Vec<u8>, &'t Notify);
+
+    impl Write for Telltale<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.1.notify_one();
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written to standard error while an answer takes its time: that of the first word about it, if `slow`.
+    fn said(progress: Progress, patience: Duration, slow: Option<&Notify>) -> String {
+        let never = Notify::new();
+        let mut err = Telltale(Vec::new(), slow.unwrap_or(&never));
+        let mut surroundings = Surroundings {
+            input: &mut std::io::empty(),
+            out: &mut std::io::sink(),
+            err: &mut err,
+            color: Color::Never,
+            progress,
+            now: 0,
+        };
+        let mut registries = Registries::new(Settings::default(), BTreeSet::new(), &mut surroundings).unwrap();
+        registries.patience = Instant::now() + patience;
+        registries.wait("Pod a/b", &mut surroundings, async {
+            match slow {
+                Some(said) => said.notified().await,
+                None => tokio::task::yield_now().await,
+            }
+        });
+        String::from_utf8(err.0).unwrap()
+    }
+
+    #[test]
+    fn progress_is_for_terminals_and_for_what_takes_long() {
+        let shown = "\r\u{1b}[Kasking registries for Pod a/b ...\r\u{1b}[K";
+        assert_eq!(said(Progress::Shown, Duration::ZERO, Some(&Notify::new())), shown);
+        assert_eq!(said(Progress::Shown, DEADLINE, None), "");
+        assert_eq!(said(Progress::Hidden, Duration::ZERO, None), "");
+    }
+}

@@ -1,0 +1,409 @@
+//! One image under one rule, in the light of facts: what is wrong, what could not be decided, what is still to be asked.
+//!
+//! `missing` and `decide` run the same examination; one takes its wants, the other its findings, so they cannot disagree.
+
+use std::borrow::Cow;
+
+use super::channel::Approval;
+use super::compile::{Comparison, Policy};
+use super::facts::{Ground, Tagged};
+use super::file::{Pin, Pinned};
+use super::judge::{Excusable, Judge, Ruling, Violation};
+use super::lookups::{Shelf, Want};
+use super::show::{IMAGE_BYTES, printable};
+use super::{
+    Age, Asked, Budget, Check, Facts, Failure, Finding, FindingId, Lookup, Mode, Resolved, Source, Stage, Undecided,
+};
+use crate::image::{Digest, DigestBuf, Reference};
+
+/// An image about which something is to be learned.
+#[derive(Clone, Debug)]
+pub(super) struct Subject<'p> {
+    /// Its canonical registry and repository.
+    pub name: String,
+    pub reference: Reference<'p>,
+    pub moving: Moving,
+    /// One for each policy whose rule asks for something.
+    pub demands: Vec<Demand<'p>>,
+    shelf: Shelf,
+}
+
+/// Whether a tag may move, over all policies that apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moving {
+    /// It is of a class, and of none that floats.
+    Never,
+    /// It is of no class: remembered as if it floated.
+    Unknown,
+    /// It is of a floating class.
+    Always,
+}
+
+/// What one rule wants to know of an image.
+#[derive(Clone, Debug)]
+pub(super) struct Demand<'p> {
+    /// The policy's place among those that apply.
+    pub at: usize,
+    /// The rule's place in its policy.
+    pub rule: usize,
+    /// Whether exceptions may let the image in.
+    pub excusable: bool,
+    /// Whether tag and digest must be compared (TW200).
+    pub agrees: bool,
+    /// Whether its tag is to be pinned; `none` where it has a digest.
+    pub pin: Pin,
+    /// With what its digest is compared (TW201).
+    pub compare: Option<&'p Comparison>,
+}
+
+impl<'p> Subject<'p> {
+    pub fn new(name: String, reference: Reference<'p>, moving: Moving, demands: Vec<Demand<'p>>) -> Self {
+        Subject { name, reference, moving, demands, shelf: Shelf::default() }
+    }
+
+    /// The lookup that answers a want.
+    pub fn lookup(&self, want: &Want<'_>) -> Lookup<'_> {
+        let what = match want {
+            Want::Own(age) => Asked::Digest {
+                tag: self.reference.tag().unwrap_or_default(),
+                floating: self.moving != Moving::Never,
+                age: *age,
+                budget: Budget::Review,
+            },
+            Want::Other(tag, age, budget) => {
+                Asked::Digest { tag: self.shelf.keep(tag), floating: false, age: *age, budget: *budget }
+            }
+            Want::Labels(digest) => Asked::Labels { digest: self.shelf.keep(digest) },
+            Want::Tags => Asked::Tags,
+        };
+        Lookup { name: &self.name, what }
+    }
+
+    /// The registry's host, for texts.
+    pub fn host(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// The repository, for texts.
+    pub fn repository(&self) -> &str {
+        self.name.split_once('/').map_or("", |(_, repository)| repository)
+    }
+}
+
+/// Why a question is still open: a failure, or that nobody has answered yet.
+pub(super) type Open<'x> = Cow<'x, Undecided>;
+
+/// Examines one image.
+pub(super) struct Examination<'x, 'p> {
+    pub judge: &'x Judge<'p>,
+    pub subject: &'x Subject<'p>,
+    pub facts: &'x Facts,
+    /// What must be learned before the examination can say more.
+    pub wants: Vec<Want<'x>>,
+    /// What its author is told although nothing is wrong.
+    pub notes: Vec<String>,
+}
+
+/// Whether tag and digest agree.
+enum Agreement<'x> {
+    Yes,
+    /// They do not, and a release tag has the digest, where the rule takes that for enough.
+    ByRelease,
+    No(&'x Resolved),
+    Open(Open<'x>),
+}
+
+/// A question that stayed open, as a finding, and why.
+struct Undecidable<'x, 'p> {
+    cause: Open<'x>,
+    finding: Finding<'p>,
+}
+
+/// What was found under one demand.
+struct Outcome<'x, 'p> {
+    ruling: Ruling<'p>,
+    policy: &'p Policy,
+    excusable: Option<Excusable<'x>>,
+    findings: Vec<Finding<'p>>,
+    open: Vec<Undecidable<'x, 'p>>,
+}
+
+impl<'x, 'p> Examination<'x, 'p> {
+    pub fn new(judge: &'x Judge<'p>, subject: &'x Subject<'p>, facts: &'x Facts) -> Self {
+        Examination { judge, subject, facts, wants: Vec::new(), notes: Vec::new() }
+    }
+
+    /// All that one rule finds.
+    pub fn judge(&mut self, demand: &Demand<'p>) -> Vec<Finding<'p>> {
+        let policy = self.judge.applying[demand.at];
+        let image = Excusable { reference: &self.subject.reference, name: &self.subject.name };
+        let mut outcome = Outcome {
+            ruling: (demand.rule, &policy.rules[demand.rule]),
+            policy,
+            excusable: demand.excusable.then_some(image),
+            findings: Vec::new(),
+            open: Vec::new(),
+        };
+        let by_release = self.digest(demand, &mut outcome);
+        if let Some(compare) = demand.compare
+            && !by_release
+            // Nothing more is asked about an image that is refused.
+            && outcome.findings.iter().all(|finding| finding.mode < Mode::Enforce)
+        {
+            self.channel(compare, &mut outcome);
+        }
+        if demand.agrees || demand.pin != Pin::None {
+            self.moved(&mut outcome);
+        }
+        outcome.findings.extend(outcome.open.into_iter().map(|open| open.finding));
+        outcome.findings
+    }
+
+    /// Tag and digest (TW200), and the digest that a pin needs (TW121). True: a release tag approves the digest.
+    fn digest(&mut self, demand: &Demand<'p>, outcome: &mut Outcome<'x, 'p>) -> bool {
+        let Some(tag) = self.subject.reference.tag() else { return false };
+        let shown = printable(tag, IMAGE_BYTES);
+        if let Some(written) = self.subject.reference.digest().filter(|_| demand.agrees) {
+            match self.agreement(demand, outcome.policy, tag, written) {
+                Agreement::Yes => {}
+                Agreement::ByRelease => return true,
+                Agreement::No(now) => {
+                    let message = format!("{shown} is {}, not {}", now.digest.short(), short(written));
+                    let use_instead = self.pinned(tag, now);
+                    self.found(outcome, FindingId::Tw200, Check::Digest, message, use_instead);
+                }
+                Agreement::Open(cause) => {
+                    self.undecided(outcome, Check::Digest, &format!("whether {shown} is {}", short(written)), cause);
+                }
+            }
+        }
+        if demand.pin == Pin::None {
+            return false;
+        }
+        match self.own_tag(tag) {
+            Tagged::Unknown => {
+                let cause = self.missing();
+                self.undecided(outcome, Check::Digest, &format!("the digest of {shown}"), cause);
+            }
+            Tagged::Failed(failed) => {
+                self.undecided(outcome, Check::Digest, &format!("the digest of {shown}"), Cow::Borrowed(failed));
+            }
+            Tagged::Answer(resolved, _) => {
+                self.held(tag, resolved);
+                let request = &self.judge.request;
+                // What is not enforced is judged as if the pin had been written, and so is what is still to be pinned.
+                let is_last_word = request.is_pod && request.stage == Stage::Admission;
+                let mode = self.judge.mode(outcome.policy, Some(outcome.ruling), Check::Digest);
+                if demand.pin == Pin::Required && is_last_word && mode == Mode::Enforce {
+                    let message =
+                        format!("{shown} stands without a digest, which {} requires of Pods", outcome.ruling.1.shown);
+                    let use_instead = self.pinned(tag, resolved);
+                    self.found(outcome, FindingId::Tw121, Check::Digest, message, use_instead);
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether the tag has the digest that is written beside it.
+    fn agreement(
+        &mut self,
+        demand: &Demand<'p>,
+        policy: &'p Policy,
+        tag: &'p str,
+        written: Digest<'p>,
+    ) -> Agreement<'x> {
+        let already = self.wants.len();
+        let said = match self.own_tag(tag) {
+            Tagged::Unknown => return Agreement::Open(self.missing()),
+            Tagged::Answer(resolved, _) if resolved.digest == written => {
+                self.held(tag, resolved);
+                return Agreement::Yes;
+            }
+            Tagged::Answer(resolved, ground) => self.firm(ground).map(|()| resolved),
+            Tagged::Failed(failed) => Err(Cow::Borrowed(failed)),
+        };
+        if self.wants.len() > already {
+            return Agreement::Open(self.missing());
+        }
+        if let Some(compare) = demand.compare.filter(|compare| compare.pinned == Pinned::Approved) {
+            let digest = DigestBuf::from(written);
+            match self.approval(policy, &compare.releases, compare.search, &digest, Ground::Firm) {
+                Approval::Yes => return Agreement::ByRelease,
+                Approval::Open(cause) if said.is_ok() => return Agreement::Open(Cow::Owned(cause.into_owned())),
+                Approval::Open(_) | Approval::No => {}
+            }
+        }
+        match said {
+            Ok(resolved) => Agreement::No(resolved),
+            Err(cause) => Agreement::Open(cause),
+        }
+    }
+
+    /// Whether the digest is an approved build (TW201).
+    fn channel(&mut self, compare: &'p Comparison, outcome: &mut Outcome<'x, 'p>) {
+        let reference = &self.subject.reference;
+        let shown = reference.tag().map(|tag| printable(tag, IMAGE_BYTES));
+        let (digest, ground) = match (reference.digest(), reference.tag()) {
+            (Some(written), _) => (DigestBuf::from(written), Ground::Firm),
+            (None, None) => return,
+            (None, Some(tag)) => {
+                let unknown = match self.own_tag(tag) {
+                    Tagged::Answer(resolved, ground) => Ok((resolved, ground)),
+                    Tagged::Unknown => Err(self.missing()),
+                    Tagged::Failed(failed) => Err(Cow::Borrowed(failed)),
+                };
+                match unknown {
+                    Ok((resolved, ground)) => {
+                        self.held(tag, resolved);
+                        (resolved.digest.clone(), ground)
+                    }
+                    Err(cause) => {
+                        let unknown = format!("whether {} carries an approved build", printable(tag, IMAGE_BYTES));
+                        return self.undecided(outcome, Check::Channel, &unknown, cause);
+                    }
+                }
+            }
+        };
+        match self.approval(outcome.policy, &compare.classes, compare.search, &digest, ground) {
+            Approval::Yes => {}
+            Approval::No => {
+                let message = match (&shown, reference.digest()) {
+                    (Some(tag), None) => {
+                        format!("{tag} is {}, which no {} tag carries", digest.short(), compare.shown)
+                    }
+                    _ => format!("no {} tag carries {}", compare.shown, digest.short()),
+                };
+                let use_instead = self.highest_release(outcome.policy, compare);
+                self.found(outcome, FindingId::Tw201, Check::Channel, message, use_instead);
+            }
+            Approval::Open(cause) => {
+                let what = shown.unwrap_or_else(|| digest.short().to_owned());
+                let unknown = format!("whether {what} carries an approved build");
+                self.undecided(outcome, Check::Channel, &unknown, cause);
+            }
+        }
+    }
+
+    /// Whether a tag that should stay has moved (TW203).
+    fn moved(&mut self, outcome: &mut Outcome<'x, 'p>) {
+        let Some(tag) = self.subject.reference.tag().filter(|_| self.subject.moving == Moving::Never) else {
+            return;
+        };
+        let Tagged::Answer(resolved, ground) = self.facts.tagged(&self.subject.name, tag) else { return };
+        let Some(first) = &resolved.moved_from else { return };
+        let shown = printable(tag, IMAGE_BYTES);
+        match self.firm(ground) {
+            Ok(()) => {
+                let (first, now) = (first.short(), resolved.digest.short());
+                let message = format!("{shown} was {first} when it was first seen, and is {now} now");
+                self.found(outcome, FindingId::Tw203, Check::Moved, message, None);
+            }
+            Err(cause) => self.undecided(outcome, Check::Moved, &format!("whether {shown} has moved"), cause),
+        }
+    }
+
+    /// What is known of the image's own tag; what is not is wanted.
+    fn own_tag(&mut self, tag: &str) -> Tagged<'x> {
+        let known = self.facts.tagged(&self.subject.name, tag);
+        if matches!(known, Tagged::Unknown) {
+            self.wants.push(Want::Own(Age::Remembered));
+        }
+        known
+    }
+
+    /// Whether a finding may rest on what is known of the image's own tag; where the registry can be asked, it is.
+    pub(super) fn firm(&mut self, ground: Ground<'x>) -> Result<(), Open<'x>> {
+        match ground {
+            Ground::Firm => Ok(()),
+            Ground::Ask => {
+                self.wants.push(Want::Own(Age::Now));
+                Err(self.missing())
+            }
+            Ground::Failed(failed) => Err(Cow::Borrowed(failed)),
+            Ground::Old => Err(Cow::Owned(self.too_old())),
+        }
+    }
+
+    /// What is said of a fact that nobody has asked for yet.
+    pub(super) fn missing(&self) -> Open<'x> {
+        Cow::Borrowed(self.facts.absent())
+    }
+
+    /// What is said where only an old answer is to be had, and a finding would rest on it.
+    pub(super) fn too_old(&self) -> Undecided {
+        let host = printable(self.subject.host(), IMAGE_BYTES);
+        Undecided::new(Failure::Unreachable, format!("{host} does not answer, and its last answer may hold no longer"))
+    }
+
+    /// Notes that a verdict rests on the last answer of a registry that fails.
+    pub(super) fn held(&mut self, tag: &str, resolved: &Resolved) {
+        let Source::Stale(seconds) = resolved.source else { return };
+        let note = format!(
+            "{} does not answer; its last answer, {} old, holds for {}:{}",
+            printable(self.subject.host(), IMAGE_BYTES),
+            age(seconds),
+            printable(self.subject.repository(), IMAGE_BYTES),
+            printable(tag, IMAGE_BYTES)
+        );
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// The image with this digest, where anybody may be told.
+    fn pinned(&self, tag: &str, resolved: &Resolved) -> Option<String> {
+        resolved.public.then(|| format!("{}:{tag}@{}", self.subject.name, resolved.digest))
+    }
+
+    fn found(
+        &self,
+        outcome: &mut Outcome<'x, 'p>,
+        id: FindingId,
+        check: Check,
+        message: String,
+        use_instead: Option<String>,
+    ) {
+        let mode = self.judge.mode(outcome.policy, Some(outcome.ruling), check);
+        let violation = Violation { id, check, message, use_instead };
+        let rule = Some(outcome.ruling.1);
+        outcome.findings.push(self.judge.finding(outcome.policy, rule, mode, violation, outcome.excusable));
+    }
+
+    /// A question that stays open; where several checks failed for the same reason, the strictest speaks for all.
+    fn undecided(&self, outcome: &mut Outcome<'x, 'p>, check: Check, unknown: &str, cause: Open<'x>) {
+        let finding = self.judge.undecided(outcome.policy, outcome.ruling, check, unknown, &cause, outcome.excusable);
+        match outcome.open.iter_mut().find(|known| known.cause == cause) {
+            Some(known) if known.finding.mode >= finding.mode => {}
+            Some(known) => known.finding = finding,
+            None => outcome.open.push(Undecidable { cause, finding }),
+        }
+    }
+}
+
+/// `sha256:41aa07c1d2e3`.
+fn short(digest: Digest<'_>) -> String {
+    DigestBuf::from(digest).short().to_owned()
+}
+
+/// `40 seconds`, `12 minutes`, `3 hours`.
+fn age(seconds: u64) -> String {
+    let (number, unit) = match seconds {
+        0..=119 => (seconds, "second"),
+        120..=7_199 => (seconds / 60, "minute"),
+        _ => (seconds / 3_600, "hour"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_age_is_told_in_the_unit_that_fits() {
+        let cases = [(0, "0 seconds"), (1, "1 second"), (119, "119 seconds"), (720, "12 minutes"), (7_200, "2 hours")];
+        for (seconds, shown) in cases {
+            assert_eq!(super::age(seconds), shown);
+        }
+    }
+}
