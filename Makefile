@@ -22,13 +22,15 @@ help: ## list these targets
 
 .PHONY: test
 test: ## everything that needs no cluster: unit, integration and doc tests; benches compile
-	$(TEST) --lib --bins --test it
+	registries="$$(tests/registries/build.sh)" && export TAGWARDEN_REGISTRIES="$$registries" && \
+	  $(TEST) --lib --bins --test it
 	$(TEST) --doc
 	$(TEST) --benches --no-run
 
 .PHONY: e2e
 e2e: ## the suite against a real API server (etcd and Kubernetes' programs: built once, or from KUBEBUILDER_ASSETS)
-	assets="$$(tests/cluster/assets/build.sh)" && KUBEBUILDER_ASSETS="$$assets" $(TEST) --test cluster
+	assets="$$(tests/cluster/assets/build.sh)" && registries="$$(tests/registries/build.sh)" && \
+	  KUBEBUILDER_ASSETS="$$assets" TAGWARDEN_REGISTRIES="$$registries" $(TEST) --test cluster
 
 .PHONY: lint
 lint: fmt clippy deny doc wasm fuzz-check ## format, clippy, dependencies, documentation, the engine on wasm32

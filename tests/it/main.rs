@@ -15,13 +15,20 @@ mod cli_support;
 mod cli_usage;
 mod coverage;
 mod diagnostics;
+mod hostile;
 mod https_connections;
 mod https_lifecycle;
 mod https_mutate;
+mod https_registry;
 mod https_reload;
 mod https_reviews;
 mod https_support;
 mod invariants;
+mod real_registries;
+#[expect(dead_code, reason = "each suite uses a part of it")]
+#[path = "../registries/suite.rs"]
+mod registries;
+mod registry_double;
 mod schema;
 mod tidy;
 mod wait;
