@@ -133,6 +133,7 @@ fn register_again(bed: &Bed, authorities: &str, (resource, create): (&str, &[&st
     bed.webhooks.apply(&Registration {
         namespace: &bed.namespace,
         address: bed.server.webhook(),
+        mutating: None,
         call: CallPath::Url,
         authorities,
         failure_policy: Some("Fail"),
@@ -218,6 +219,7 @@ fn assert_that_ending_under_load_fails_no_call(namespace: &str, call: CallPath) 
         &Registration {
             namespace,
             address: balancer.address(),
+            mutating: None,
             call,
             authorities: &authority.pem,
             failure_policy: Some("Fail"),

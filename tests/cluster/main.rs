@@ -12,4 +12,10 @@ mod large;
 mod modes;
 mod objects;
 mod person;
+mod pins;
 mod places;
+#[expect(dead_code, reason = "each suite uses a part of it")]
+#[path = "../registries/suite.rs"]
+mod registries;
+mod replicas;
+mod tenants;

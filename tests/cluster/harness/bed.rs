@@ -136,6 +136,7 @@ impl<'a> Builder<'a> {
             &Registration {
                 namespace: self.name,
                 address: server.webhook(),
+                mutating: None,
                 call: self.call,
                 authorities: &authority.pem,
                 failure_policy: self.failure_policy,

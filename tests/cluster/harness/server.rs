@@ -29,7 +29,7 @@ pub struct Server {
 pub struct ServerOptions<'a> {
     /// Names the process's folder; unique.
     pub name: &'a str,
-    /// The namespace whose Service calls it.
+    /// The namespace whose Service calls it, and which it takes for its own.
     pub namespace: &'a str,
     /// File name and text of each policy file.
     pub policies: &'a [(&'a str, &'a str)],
@@ -67,7 +67,7 @@ impl Server {
             .arg(key)
             .args(["--log-format", "json"])
             .env("KUBECONFIG", cluster.kubeconfig(User::Tagwarden))
-            .env("POD_NAMESPACE", "tagwarden");
+            .env("POD_NAMESPACE", options.namespace);
         let log = folder.join("server.log");
         let mut process = Process::start(&mut command, &log, cluster.watchdog());
         let listening = until("the server's line \"listening\"", PATIENCE, || {

@@ -23,6 +23,8 @@ pub enum CallPath {
 pub struct Registration<'a> {
     pub namespace: &'a str,
     pub address: SocketAddr,
+    /// Where the mutating webhook is, if not there.
+    pub mutating: Option<SocketAddr>,
     pub call: CallPath,
     /// PEM, of one or more authorities.
     pub authorities: &'a str,
@@ -113,7 +115,9 @@ fn configuration(shipped: &str, registration: &Registration<'_>) -> Value {
     }
     for webhook in webhooks {
         let path = webhook["clientConfig"]["service"]["path"].clone();
-        webhook["clientConfig"] = client_config(path.as_str().expect("a path"), registration);
+        let path = path.as_str().expect("a path");
+        let address = registration.mutating.filter(|_| path == "/mutate").unwrap_or(registration.address);
+        webhook["clientConfig"] = client_config(path, address, registration);
         if let Some(policy) = registration.failure_policy {
             webhook["failurePolicy"] = json!(policy);
         }
@@ -130,12 +134,12 @@ fn configuration(shipped: &str, registration: &Registration<'_>) -> Value {
     configuration
 }
 
-fn client_config(path: &str, registration: &Registration<'_>) -> Value {
+fn client_config(path: &str, address: SocketAddr, registration: &Registration<'_>) -> Value {
     let mut config = match registration.call {
-        CallPath::Url => json!({"url": format!("https://{}{path}", registration.address)}),
+        CallPath::Url => json!({"url": format!("https://{address}{path}")}),
         CallPath::Service => json!({"service": {
             "namespace": registration.namespace, "name": SERVICE,
-            "path": path, "port": registration.address.port(),
+            "path": path, "port": address.port(),
         }}),
     };
     config["caBundle"] = json!(base64(registration.authorities.as_bytes()));
