@@ -19,6 +19,9 @@ use crate::policy::Seconds;
 use crate::registry::{self, CacheSettings, RegistrySettings};
 use crate::server::{self, Options, Source};
 
+/// How long the demo's server takes a registry's answer for fresh: no scene waits for the lifetimes of real life.
+pub(super) const REMEMBERED: Duration = Duration::from_millis(1);
+
 /// The name that the certificate is for.
 const NAME: &str = "localhost";
 
@@ -107,8 +110,7 @@ pub(super) fn asking(example: &ExampleRegistry, scratch: &Scratch) -> anyhow::Re
         max_concurrent: None,
     };
     // Nothing learned stays fresh, so that a tag's move shows at once and an outage finds only what is old.
-    let at_once = Duration::from_millis(1);
-    let cache = CacheSettings { immutable_ttl: at_once, floating_ttl: at_once, ..CacheSettings::default() };
+    let cache = CacheSettings { immutable_ttl: REMEMBERED, floating_ttl: REMEMBERED, ..CacheSettings::default() };
     Ok(registry::Settings { registries: vec![host], cache, ..registry::Settings::default() })
 }
 

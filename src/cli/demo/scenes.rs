@@ -9,6 +9,7 @@ use super::examples::{Manifest, PINNING, Promise};
 use super::kubectl::Command;
 use super::registry::ExampleRegistry;
 use super::review::Review;
+use super::running::REMEMBERED;
 use super::stock::{self, HOST};
 
 /// What somebody does, and what must come of it.
@@ -57,6 +58,7 @@ impl Stage<'_, '_> {
         let old = stock::push(&self.registry, "acme/batch", &[], "3.0.0")?;
         let new = stock::push(&self.registry, "acme/batch", &["v3.0.0"], "3.0.0-again")?;
         self.screen.say("(somebody pushes another build as v3.0.0)\n");
+        grow_old().await;
         surprises += self.run("batch-next", &image, Promise::Pass, "TW203").await?;
         surprises += self.run("batch-as-before", &format!("{image}@{old}"), Promise::Refuse, "TW200").await?;
         surprises += self.run("batch-as-now", &format!("{image}@{new}"), Promise::Pass, "TW203").await?;
@@ -68,6 +70,7 @@ impl Stage<'_, '_> {
         self.title("a registry that is away: what ran before still starts, and nothing new does");
         self.registry.go_down().await;
         self.screen.say("(the registry goes down)\n");
+        grow_old().await;
         let known = self.run("api-again", &format!("{HOST}/acme/api:v1.4.2"), Promise::Pass, "does not answer").await?;
         let new = self.run("api-next", &format!("{HOST}/acme/api:v1.4.3"), Promise::Refuse, "TW900").await?;
         Ok(known + new)
@@ -106,6 +109,11 @@ impl Stage<'_, '_> {
         }
         Ok(usize::from(!kept))
     }
+}
+
+/// Until what the server remembers is too old to be taken without asking.
+async fn grow_old() {
+    tokio::time::sleep(REMEMBERED * 2).await;
 }
 
 /// What a manifest of the example is about.
