@@ -8,6 +8,7 @@ mod case;
 mod deadline;
 mod facts;
 mod health;
+mod home;
 mod mutate;
 mod pins;
 mod reload;
@@ -34,6 +35,7 @@ pub use reload::{PolicyProblems, Source};
 
 use self::accept::{Phase, Port, Security, Times};
 use self::health::Health;
+use self::home::Home;
 use self::pins::Pins;
 use self::reload::{Policies, Reloader, times, use_policies};
 use self::state::{Live, Parts, Shared};
@@ -90,6 +92,8 @@ pub struct Running {
     /// Where health and metrics listen.
     pub health: SocketAddr,
     shared: Arc<Shared>,
+    /// None outside a cluster.
+    home: Option<Home>,
     phase: watch::Sender<Phase>,
     /// Probes and scrapers are answered to the very end: this port's phase never changes.
     health_phase: watch::Sender<Phase>,
@@ -127,9 +131,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let resolver = Resolver::new(config.registry.clone(), state::hosts(set.as_ref()), Arc::clone(&metrics));
     let resolver = resolver.map_err(StartError::Sentence)?;
     let pins = Pins::random().map_err(StartError::Sentence)?;
-    if let Some(cluster) = &cluster {
-        pins.share(cluster);
-        survival::keep(resolver.clone(), cluster, replica()).await;
+    let home = cluster.as_ref().and_then(Home::find);
+    if let Some(home) = &home {
+        pins.share(home);
+        survival::keep(resolver.clone(), home).await;
     }
     let pull_secrets = cluster.as_ref().map(PullSecrets::of);
     let live = Live { config, policies: set };
@@ -167,6 +172,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         webhook: local_address(&webhook)?,
         health: local_address(&health)?,
         shared,
+        home,
         phase,
         health_phase,
         webhook_task: tokio::spawn(accept::serve(webhook, webhook_port, phases)),
@@ -185,7 +191,12 @@ impl Running {
         self.phase.send_replace(Phase::Closing);
         let delay = self.shared.live.load().config.shutdown_delay;
         tracing::info!(seconds = delay.as_secs_f64(), "about to end; still accepting");
-        tokio::time::sleep(delay).await;
+        let delayed = tokio::time::sleep(delay);
+        // The next elected replica need not wait for the Lease to run out.
+        if let Some(home) = &self.home {
+            home.leadership.resign().await;
+        }
+        delayed.await;
         self.phase.send_replace(Phase::Draining);
         let mut webhook = self.webhook_task;
         if timeout(deadline::LONGEST, &mut webhook).await.is_err() {
@@ -206,12 +217,6 @@ impl Running {
             _ = signals.recv() => tracing::warn!("ended at once by a second signal"),
         }
     }
-}
-
-/// How this replica calls itself in the Lease: the Pod's name, and what tells two processes of one name apart.
-fn replica() -> String {
-    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
-    format!("{}-{}", host.as_deref().unwrap_or("tagwarden"), std::process::id())
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

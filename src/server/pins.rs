@@ -6,7 +6,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 
-use crate::cluster::{Cluster, KeyBytes, PinKey, StoredKeys, own_namespace};
+use super::home::Home;
+use crate::cluster::{KeyBytes, PinKey, StoredKeys};
 use crate::review::{PIN_KEY_BYTES, PinKeys};
 
 /// How long after a first failure the next attempt comes; the pause doubles up to [`REFRESH`].
@@ -45,12 +46,8 @@ impl Pins {
     }
 
     /// Agrees with the other replicas, again and again, until the process ends.
-    pub fn share(&self, cluster: &Cluster) {
-        let Some(namespace) = own_namespace() else {
-            tracing::warn!("POD_NAMESPACE is not set: the key of pins is not shared with other replicas");
-            return;
-        };
-        tokio::spawn(self.clone().keep(PinKey::of(cluster, &namespace)));
+    pub fn share(&self, home: &Home) {
+        tokio::spawn(self.clone().keep(PinKey::of(&home.cluster, &home.namespace)));
     }
 
     async fn keep(self, secret: PinKey) {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use crate::cluster::{Cluster, Document, Leadership, own_namespace};
+use super::home::Home;
+use crate::cluster::{Document, Leadership};
 use crate::registry::Resolver;
 
 /// The ConfigMap's name.
@@ -17,12 +18,8 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// Takes in what was saved, once, before the first review; then saves whenever this replica is the elected one.
 ///
 /// Whatever fails here is told and serves nobody worse: the registry is asked then.
-pub(super) async fn keep(resolver: Resolver, cluster: &Cluster, identity: String) {
-    let Some(namespace) = own_namespace() else {
-        tracing::warn!("POD_NAMESPACE is not set: last-known digests are neither read nor saved");
-        return;
-    };
-    let document = Document::of(cluster, &namespace, NAME);
+pub(super) async fn keep(resolver: Resolver, home: &Home) {
+    let document = Document::of(&home.cluster, &home.namespace, NAME);
     match document.read().await {
         Ok(Some(bytes)) => match resolver.recall(&bytes) {
             Ok(digests) => tracing::info!(digests, "last-known digests are remembered"),
@@ -31,8 +28,7 @@ pub(super) async fn keep(resolver: Resolver, cluster: &Cluster, identity: String
         Ok(None) => {}
         Err(problem) => tracing::warn!(problem, "cannot read the saved last-known digests"),
     }
-    let leadership = Leadership::sought(cluster, namespace, identity);
-    tokio::spawn(save(resolver, document, leadership));
+    tokio::spawn(save(resolver, document, home.leadership.clone()));
 }
 
 async fn save(resolver: Resolver, document: Document, leadership: Leadership) {

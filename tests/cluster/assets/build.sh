@@ -4,7 +4,7 @@
 # module beside this file. etcd comes from that folder or the PATH, on Debian from a package.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-programs="kube-apiserver kube-controller-manager kubectl"
+programs="kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl"
 
 say() { echo "cluster assets: $*" >&2; }
 die() { say "$*"; exit 1; }
