@@ -1,0 +1,30 @@
+//! What every scenario stands on: a cluster, the chart's release in it, steady load, and a table of results.
+//!
+//! Much of it is the harness of the suite against a real API server.
+
+#[path = "../cluster/harness/assets.rs"]
+mod assets;
+mod cluster;
+mod images;
+#[path = "../cluster/harness/kubectl.rs"]
+mod kubectl;
+mod load;
+mod node;
+#[path = "../cluster/harness/pki.rs"]
+mod pki;
+#[path = "../cluster/harness/process.rs"]
+mod process;
+mod release;
+mod report;
+#[path = "../cluster/harness/wait.rs"]
+mod wait;
+
+pub use cluster::{Cluster, DANA};
+pub use images::{API, FLOATING, NGINX};
+pub use kubectl::{Kubectl, Outcome};
+pub use load::{Load, Mix};
+pub use node::{Node, REGISTRY, REGISTRY_HOST};
+pub use pki::Authority;
+pub use release::{NAMESPACE, Release, merged};
+pub use report::{Report, Row};
+pub use wait::{PATIENCE, until, until_true};
