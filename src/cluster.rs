@@ -5,12 +5,14 @@ mod leader;
 mod namespaces;
 mod pin_key;
 mod pull_secrets;
+mod registration;
 
 pub use document::Document;
 pub use leader::Leadership;
 pub use namespaces::Namespaces;
 pub use pin_key::{KeyBytes, PinKey, StoredKeys};
 pub use pull_secrets::{PullSecretBytes, PullSecretKind, PullSecrets, RawPullSecret};
+pub use registration::{Deleted, Registration, ServiceAddress, ServiceTarget, Target, Webhook, WebhookKind};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
@@ -30,7 +32,7 @@ impl Cluster {
             Ok(config) => config,
             Err(_) if std::env::var_os("KUBECONFIG").is_none_or(|value| value.is_empty()) => {
                 return Err(
-                    "this is no Pod and KUBECONFIG is not set: name a cluster there, or serve without one by --no-cluster"
+                    "this is no Pod and KUBECONFIG is not set: name a cluster there (`serve` also works without one, by --no-cluster)"
                         .to_owned(),
                 );
             }

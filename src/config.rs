@@ -28,6 +28,8 @@ pub struct Config {
     pub health: SocketAddr,
     /// Certificate, key, and what clients must show.
     pub tls: TlsFiles,
+    /// Our own webhook configurations.
+    pub webhooks: Webhooks,
     /// Directories of policy files.
     pub policy_dirs: Vec<PathBuf>,
     /// What the engine needs.
@@ -67,6 +69,15 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
     /// Names of which a client's certificate must have one; empty: any name does.
     pub client_names: Vec<String>,
+}
+
+/// Names of our own webhook configurations; none where the configuration names none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Webhooks {
+    /// The ValidatingWebhookConfiguration.
+    pub validating: Option<String>,
+    /// The MutatingWebhookConfiguration.
+    pub mutating: Option<String>,
 }
 
 /// Bounds of one request and of all.
@@ -134,6 +145,7 @@ impl Default for Config {
             webhook: (Ipv4Addr::UNSPECIFIED, 8443).into(),
             health: (Ipv4Addr::UNSPECIFIED, 8080).into(),
             tls: TlsFiles::default(),
+            webhooks: Webhooks::default(),
             policy_dirs: Vec::new(),
             settings: Settings { trusted_labels: TrustedLabels::Only(Vec::new()), ..Settings::default() },
             workloads: Workloads::default(),

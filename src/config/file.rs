@@ -16,6 +16,8 @@ object! {
         listen: "listen" => Option<Listen>,
         /// The certificate, and whether clients must have one.
         tls: "tls" => Option<Tls>,
+        /// Our own webhook configurations.
+        webhooks: "webhooks" => Option<Webhooks>,
         /// Where policies are, and what holds for all of them.
         policies: "policies" => Option<Policies>,
         /// Keys of namespace labels that policies may use.
@@ -84,6 +86,16 @@ object! {
         client_ca: "clientCA" => Option<String>,
         /// With them, the client's certificate must have one of these names (CN or DNS).
         client_names: "clientNames" => Option<Spanned<Vec<String>>>,
+    }
+}
+
+object! {
+    /// Our own webhook configurations, by their names.
+    pub struct Webhooks {
+        /// The ValidatingWebhookConfiguration.
+        validating: "validating" => Option<Text>,
+        /// The MutatingWebhookConfiguration.
+        mutating: "mutating" => Option<Text>,
     }
 }
 

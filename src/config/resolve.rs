@@ -46,6 +46,10 @@ fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {
     if let Some(tls) = file.tls {
         config.tls = tls_files(tls, reader);
     }
+    if let Some(webhooks) = file.webhooks {
+        config.webhooks.validating = object_name(webhooks.validating, reader);
+        config.webhooks.mutating = object_name(webhooks.mutating, reader);
+    }
     if let Some(policies) = file.policies {
         let dirs = policies.dirs.unwrap_or_default();
         config.policy_dirs = dirs.into_iter().map(Into::into).collect();
@@ -121,6 +125,18 @@ fn tls_files(tls: file::Tls, reader: &mut Reader<'_>) -> TlsFiles {
         client_ca: tls.client_ca.map(Into::into),
         client_names: names.map(|names| names.value).unwrap_or_default(),
     }
+}
+
+/// The name of an object: `/` and `%` would lead elsewhere in the API server's paths.
+fn object_name(written: Option<Text>, reader: &mut Reader<'_>) -> Option<String> {
+    let written = written?;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    if written.value.is_empty() || written.value.len() > 253 || !written.value.chars().all(fits) {
+        let error = reader.error(written.span, "not an object's name");
+        error.help.push("write the webhook configuration's metadata.name".to_owned());
+        return None;
+    }
+    Some(written.value)
 }
 
 fn workloads(written: Vec<Spanned<file::Workload>>, config: &mut Config, reader: &mut Reader<'_>) {

@@ -15,6 +15,7 @@ fn read(text: &str) -> Result<Config, super::ConfigError> {
 const EVERY_KEY: &str = r#"
 listen: {webhook: "127.0.0.1:9443", health: "[::1]:9080"}
 tls: {mode: files, cert: a.pem, key: b.pem, clientCA: ca.pem, clientNames: [kube-apiserver]}
+webhooks: {validating: ours-validating, mutating: ours.mutating}
 policies: {dirs: [one, two], objects: false, allowEmpty: true, noPolicy: warn, maxMode: audit}
 trustedNamespaceLabels: [environment]
 infrastructureNamespaces: [cilium]
@@ -50,6 +51,8 @@ fn every_key_is_read() {
     assert_eq!(config.webhook.to_string(), "127.0.0.1:9443");
     assert_eq!(config.health.to_string(), "[::1]:9080");
     assert_eq!(config.tls.client_names, ["kube-apiserver"]);
+    assert_eq!(config.webhooks.validating.as_deref(), Some("ours-validating"));
+    assert_eq!(config.webhooks.mutating.as_deref(), Some("ours.mutating"));
     assert_eq!(config.policy_dirs, [PathBuf::from("one"), PathBuf::from("two")]);
     assert!(config.settings.allow_empty);
     assert_eq!(config.settings.no_policy, NoPolicy::Warn);

@@ -8,6 +8,7 @@
 mod away;
 mod calls;
 mod harness;
+mod hooks;
 mod large;
 mod modes;
 mod objects;
