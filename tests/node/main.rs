@@ -17,7 +17,7 @@
 mod harness;
 mod install;
 
-use harness::{Cluster, Report};
+use harness::{Cluster, Node, Release, Report};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,6 +26,24 @@ use std::time::Instant;
 struct Bed {
     cluster: Cluster,
     report: Report,
+}
+
+impl Bed {
+    fn release(&self) -> Release<'_> {
+        Release::new(&self.cluster)
+    }
+
+    /// The release under enforcement, with two fresh replicas.
+    fn enforce(&self) -> Release<'_> {
+        let release = self.release();
+        release.install(&release.enforcing());
+        release
+    }
+
+    /// The node's processes, for scenarios that need [`Needs::OwnNode`].
+    fn node(&self) -> &Node {
+        self.cluster.own_node().expect("the scenario is run on a node of our own only")
+    }
 }
 
 /// Where a scenario can run.

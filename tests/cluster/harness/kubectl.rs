@@ -39,6 +39,11 @@ impl Kubectl {
     /// Runs with `input` on standard input, for `-f -`.
     #[must_use = "say whether it should have been accepted or refused"]
     pub fn run_with(&self, arguments: &[&str], input: &str) -> Outcome {
+        Outcome::of(&mut self.command(arguments), &format!("kubectl {}", arguments.join(" ")), input)
+    }
+
+    /// A run that has not started yet, for whoever wants to change its environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg("--kubeconfig")
@@ -48,7 +53,8 @@ impl Kubectl {
         if let Some(namespace) = &self.namespace {
             command.args(["--namespace", namespace]);
         }
-        Outcome::of(command.args(arguments), &format!("kubectl {}", arguments.join(" ")), input)
+        command.args(arguments);
+        command
     }
 
     /// Creates objects as they are: `kubectl create -f -`.

@@ -46,7 +46,7 @@ impl Cluster {
         let node = Node::start(&folder);
         let crane = Crane::find();
         crane.push_pause(&folder);
-        let image = crane.push_tagwarden();
+        let image = crane.push_tagwarden(&folder);
         let kubectl = Kubectl {
             program: node.program("kubectl"),
             kubeconfig: node.kubeconfig(),

@@ -43,10 +43,15 @@ impl Crane {
         }
     }
 
-    /// Pushes the image archive that `make image` wrote, and returns how Pods name it: repository and tag.
-    pub fn push_tagwarden(&self) -> (String, String) {
+    /// Pushes the OCI archive that `make image` wrote, and returns how Pods name it: repository and tag.
+    pub fn push_tagwarden(&self, scratch: &Path) -> (String, String) {
         let archive = env::var("TAGWARDEN_IMAGE").expect("TAGWARDEN_IMAGE names the archive of `make image`");
-        self.run(&["push", &archive, &format!("{REGISTRY}/tagwarden/tagwarden:e2e")]);
+        let layout = scratch.join("image");
+        std::fs::create_dir(&layout).expect("the folder can be written");
+        let mut tar = Command::new("tar");
+        tar.arg("-xf").arg(archive).arg("-C").arg(&layout);
+        Outcome::of(&mut tar, "tar", "").accepted();
+        self.run(&["push", &layout.display().to_string(), &format!("{REGISTRY}/tagwarden/tagwarden:e2e")]);
         (format!("{REGISTRY_HOST}/tagwarden/tagwarden"), "e2e".to_owned())
     }
 

@@ -153,6 +153,22 @@ impl Node {
         fs::read_to_string(self.folder.join("audit.log")).unwrap_or_default()
     }
 
+    /// `/proc/PID/status` of every running server of ours, by the name of its Pod.
+    pub fn servers(&self) -> Vec<(String, String)> {
+        let processes = fs::read_dir("/proc").expect("there is /proc").flatten();
+        let of_ours = |process: &fs::DirEntry| {
+            let comm = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            comm.trim() == "tagwarden"
+        };
+        let read = |process: fs::DirEntry| {
+            let environment = fs::read(process.path().join("environ")).ok()?;
+            let host = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"HOSTNAME="))?;
+            let status = fs::read_to_string(process.path().join("status")).ok()?;
+            Some((String::from_utf8_lossy(host).into_owned(), status))
+        };
+        processes.filter(of_ours).filter_map(read).collect()
+    }
+
     /// Fails if a process that nobody stopped has ended.
     pub fn check(&self) {
         for process in self.others.lock().expect("no scenario panics in here").iter_mut() {

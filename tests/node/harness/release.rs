@@ -6,6 +6,7 @@ use super::kubectl::{Kubectl, Outcome};
 use super::node::{REGISTRY, REGISTRY_HOST};
 use super::wait::{PATIENCE, until};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -15,7 +16,13 @@ pub const NAMESPACE: &str = "tagwarden";
 /// The release's name, and with it the chart's full name.
 const NAME: &str = "tagwarden";
 
+/// What uninstalling keeps.
+pub const CRD: &str = "imagepolicies.tagwarden.dev";
+
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/tagwarden");
+
+/// The namespace that every enforcing release leaves alone.
+pub const INFRASTRUCTURE: &str = "infrastructure";
 
 /// The one release of the run.
 #[derive(Debug)]
@@ -40,38 +47,32 @@ impl<'a> Release<'a> {
         json!({"image": {"repository": repository, "tag": tag}})
     }
 
-    /// Enforcement as the scenarios under load want it: Fail on the boundary, a policy that needs no registry, and a
-    /// shorter shutdown delay, so that a restart takes seconds.
+    /// Enforcement as the scenarios under load want it: Fail on the boundary, Pods pinned by what the node's registry says
+    /// (where there is one), certificates as short-lived as they can be, and a shutdown delay of seconds.
     pub fn enforcing(&self) -> Value {
-        merged(
-            &self.image_values(),
-            &json!({
-                "maxMode": "enforce",
-                "infrastructureNamespaces": ["kube-flannel"],
-                "policies": [policy("acme", &json!({}))],
-                "config": {"shutdownDelay": "5s"},
-            }),
-        )
+        let (rule, registries) = match self.cluster.own_node() {
+            Some(_) => (json!({"pin": "pods"}), json!([registry()])),
+            None => (json!({}), json!([])),
+        };
+        let values = json!({
+            "maxMode": "enforce",
+            "infrastructureNamespaces": [INFRASTRUCTURE],
+            "policies": [policy("acme", &rule)],
+            "tls": {"leafLifetime": "2m"},
+            "config": {"shutdownDelay": "5s", "registries": registries},
+        });
+        merged(&self.image_values(), &values)
     }
 
-    /// [`Release::enforcing`], with Pods pinned by what the node's registry says.
-    pub fn pinning(&self) -> Value {
-        merged(
-            &self.enforcing(),
-            &json!({
-                "policies": [policy("acme", &json!({"pin": "pods"}))],
-                "config": {
-                    "registries": [{
-                        "host": REGISTRY_HOST, "endpoint": format!("http://{REGISTRY}"), "insecure": true, "private": true,
-                    }],
-                },
-            }),
-        )
-    }
-
-    /// `helm upgrade --install` with exactly these values, and waits until all replicas are ready.
-    pub fn install(&self, values: &Value) {
-        self.upgrade(values, &["--wait", "--timeout=120s"]).accepted();
+    /// `helm upgrade --install` with exactly these values, and waits until the replicas that serve were started with them
+    /// and no other is left. Most changes of values reach running replicas without a restart; scenarios that are about
+    /// something else begin with fresh ones.
+    pub fn install(&self, values: &Value) -> Vec<String> {
+        let digest = Sha256::digest(values.to_string());
+        let fresh = json!({"podAnnotations": {"suite": format!("{digest:x}")}});
+        self.upgrade(&merged(&fresh, values), &["--wait", "--timeout=120s"]).accepted();
+        let replicas = values["replicaCount"].as_u64().unwrap_or(2);
+        self.settled(usize::try_from(replicas).expect("few replicas"))
     }
 
     /// `helm upgrade --install` with exactly these values and further options.
@@ -142,6 +143,17 @@ impl<'a> Release<'a> {
         })
     }
 
+    /// `helm uninstall`, and waits until nothing of it is left; the ImagePolicy objects and their definition go too, which
+    /// Helm keeps.
+    pub fn remove(&self) {
+        if self.helm(&["status", NAME]).succeeded() {
+            self.helm(&["uninstall", NAME, "--wait", "--timeout=120s"]).accepted();
+        }
+        let admin = self.cluster.admin();
+        admin.run(&["delete", "customresourcedefinition", "--ignore-not-found", CRD]).accepted();
+        self.settled(0);
+    }
+
     /// A Pod's log.
     pub fn log(&self, pod: &str) -> String {
         self.admin().run(&["logs", pod]).accepted().stdout
@@ -161,6 +173,11 @@ impl<'a> Release<'a> {
         std::fs::write(&path, values.to_string()).expect("the folder can be written");
         path.display().to_string()
     }
+}
+
+/// What the server's configuration says of the node's registry.
+pub fn registry() -> Value {
+    json!({"host": REGISTRY_HOST, "endpoint": format!("http://{REGISTRY}"), "insecure": true, "private": true})
 }
 
 /// An enforcing policy of one rule: releases and commits of acme's repositories, and what `further` adds to the rule.
