@@ -69,6 +69,11 @@ pullSecrets:
   "trustedNamespaceLabels" "trustedNamespaceLabels"
   "infrastructureNamespaces" "infrastructureNamespaces"
   "pullSecrets.enabled" "pullSecrets" -}}
+{{- range list "listen" "tls" "webhooks" "policies" "pullSecrets" }}
+{{- if and (hasKey $root.Values.config .) (not (kindIs "map" (get $root.Values.config .))) }}
+{{- fail (printf "config.%s is %s: it is a mapping" . (toJson (get $root.Values.config .))) }}
+{{- end }}
+{{- end }}
 {{- range $path, $owner := $owners }}
 {{- $keys := splitList "." $path }}
 {{- $written := $root.Values.config }}
@@ -83,7 +88,7 @@ pullSecrets:
 {{- $known = kindIs "map" $known | ternary (get (kindIs "map" $known | ternary $known dict) .) "" }}
 {{- end }}
 {{- if and $there (ne (toJson $written) (toJson $known)) }}
-{{- fail (printf "config.%s is %s: this key is the chart's, set the value %s instead and take it out of config" $path (toJson $written) $owner) }}
+{{- fail (printf "config.%s is %s: this key is the chart's and follows from %s; set that and take this out of config" $path (toJson $written) $owner) }}
 {{- end }}
 {{- end }}
 {{- end }}
