@@ -1,7 +1,8 @@
 //! Whom the configurations leave out, and what holds while a part of us is away.
 
 use crate::Bed;
-use crate::harness::{API, FLOATING, INFRASTRUCTURE, Kubectl, NAMESPACE, PATIENCE, merged, policy, until_true};
+use crate::harness::{API, FLOATING, INFRASTRUCTURE, Kubectl, NAMESPACE, PATIENCE};
+use crate::harness::{merged, policy, until_true};
 use crate::install::{create, try_out};
 use serde_json::{Value, json};
 
@@ -105,9 +106,7 @@ pub fn row_36_pods_of_other_controllers_are_not_pinned(bed: &Bed) {
         let pod: Value = serde_json::from_str(&answer.accepted().stdout).unwrap();
         pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
     };
-    let owner = |api: &str, kind: &str| {
-        json!([{"apiVersion": api, "kind": kind, "name": "x", "uid": "8a5ac8d4-7a31-4d21-9d49-0b0f5cfa47c5", "controller": true}])
-    };
+    let owner = |api: &str, kind: &str| json!([{"apiVersion": api, "kind": kind, "name": "x", "uid": "8a5ac8d4-7a31-4d21-9d49-0b0f5cfa47c5", "controller": true}]);
     let pinned = format!("{API}@sha256:");
     assert!(stored("own", json!([])).starts_with(&pinned), "a Pod without a controller is pinned");
     assert!(stored("job", owner("batch/v1", "Job")).starts_with(&pinned), "and one of Kubernetes' own");
@@ -126,12 +125,14 @@ pub fn row_65_without_the_pin_the_verdict_is_still_right(bed: &Bed) {
     assert_eq!(validating["webhooks"][0]["failurePolicy"], "Fail");
 
     // The mutating webhook cannot be called: it is skipped, and the boundary judges what is there.
-    let nowhere = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/service/port", "value": 9}]).to_string();
     let kind = "mutatingwebhookconfiguration/tagwarden";
-    bed.cluster.admin().run(&["patch", kind, "--type=json", "-p", &nowhere]).accepted();
+    let port = |port: u16| {
+        let patch = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/service/port", "value": port}]);
+        bed.cluster.admin().run(&["patch", kind, "--type=json", "-p", &patch.to_string()]).accepted();
+    };
+    port(9);
     until_true("the Pod without a digest to be refused", PATIENCE, || try_out(&inside, API).stderr.contains("TW121"));
     try_out(&inside, FLOATING).denied().says("TW120");
-    release.install(&merged(&release.enforcing(), &required));
-    release.helm(&["upgrade", "--install", "tagwarden", crate::harness::CHART, "--reuse-values", "--force"]).accepted();
+    port(443);
     until_true("Pods to be pinned again", PATIENCE, || try_out(&inside, API).succeeded());
 }

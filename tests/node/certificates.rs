@@ -1,7 +1,8 @@
 //! The two certificate modes in which somebody else makes the certificate: cert-manager, and a Secret of one's own.
 
 use crate::Bed;
-use crate::harness::{API, Authority, FLOATING, Load, Mix, NAMESPACE, PATIENCE, Release, Row, merged, until_true};
+use crate::harness::{API, Authority, FLOATING, Load, Mix, NAMESPACE, PATIENCE, Release, Row, WEBHOOK_CLIENT};
+use crate::harness::{merged, until_true};
 use crate::install::try_out;
 use serde_json::{Value, json};
 
@@ -45,7 +46,8 @@ fn inject(bed: &Bed, release: &Release<'_>, authorities: &str) {
     for kind in ["validatingwebhookconfiguration/tagwarden", "mutatingwebhookconfiguration/tagwarden"] {
         until_true("the configurations to be there", PATIENCE, || admin.get(kind).is_some());
         let count = admin.get(kind).unwrap()["webhooks"].as_array().map_or(0, Vec::len);
-        let put = |index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle});
+        let put =
+            |index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle});
         let patch: Value = (0..count).map(put).collect();
         admin.run(&["patch", kind, "--type=json", "-p", &patch.to_string()]).accepted();
     }
@@ -131,7 +133,7 @@ pub fn row_66_only_the_api_server_may_call(bed: &Bed) {
             &json!({"clientAuthentication": {"enabled": true, "secretName": "callers", "names": names}}),
         )
     };
-    release.install(&callers(&["kube-apiserver-webhooks"]));
+    release.install(&callers(&[WEBHOOK_CLIENT]));
     let shop = bed.cluster.namespace("shop", &json!({}));
     until_true("the API server to be let in", PATIENCE, || try_out(&shop, API).succeeded());
     try_out(&shop, FLOATING).denied();

@@ -23,7 +23,7 @@ pub use cluster::{Cluster, DANA};
 pub use images::{API, FLOATING, NGINX};
 pub use kubectl::{Kubectl, Outcome};
 pub use load::{Counts, Load, Mix};
-pub use node::Node;
+pub use node::{Node, WEBHOOK_CLIENT};
 pub use pki::Authority;
 pub use release::{CRD, INFRASTRUCTURE, NAMESPACE, Release, merged, policy};
 pub use report::{Report, Row};

@@ -168,9 +168,8 @@ pub fn bad_policy_in_values(bed: &Bed) {
     values["policies"][0]["spec"]["rules"][0]["tagz"] = json!(["release"]);
     release.upgrade(&values, &["--wait", "--timeout=120s"]).accepted();
     until_true("a metric to say that the policies are refused", 2 * PATIENCE, || {
-        let failed = |pod: &String| {
-            bed.cluster.pod_metric(NAMESPACE, pod, "tagwarden_policy_last_reload_successful", "") == 0.0
-        };
+        let failed =
+            |pod: &String| bed.cluster.pod_metric(NAMESPACE, pod, "tagwarden_policy_last_reload_successful", "") == 0.0;
         release.pods().iter().all(failed)
     });
     // What was in force stays in force.
@@ -241,9 +240,8 @@ fn leftovers(bed: &Bed, release: &Release<'_>) -> Vec<String> {
         kubectl.run(arguments).accepted().stdout.lines().map(str::to_owned).collect()
     };
     let admin = bed.cluster.admin();
-    let resources = |namespaced: &str| {
-        list(admin, &["api-resources", "--verbs=list,delete", namespaced, "-o", "name"]).join(",")
-    };
+    let resources =
+        |namespaced: &str| list(admin, &["api-resources", "--verbs=list,delete", namespaced, "-o", "name"]).join(",");
     let inside = ["get", &resources("--namespaced=true"), "--ignore-not-found", "-o", "name"];
     let mut left = list(&release.admin(), &inside);
     let outside = [

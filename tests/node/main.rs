@@ -14,8 +14,15 @@
     reason = "a helper of a test fails the test, and this suite prints its own results"
 )]
 
+mod boundary;
+mod certificates;
+mod gitops;
 mod harness;
 mod install;
+mod permissions;
+mod recovery;
+mod tls;
+mod traffic;
 
 use harness::{Cluster, Node, Release, Report};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,7 +79,42 @@ macro_rules! scenarios {
 }
 
 const SCENARIOS: &[Scenario] = scenarios![
-    Cluster install::first_install_blocks_nothing,
+    Cluster install::row_50_first_install_blocks_nothing,
+    Cluster install::helm_test_sends_a_real_review,
+    Cluster install::enforcing_is_one_change_of_values,
+    Cluster boundary::row_45_46_47_namespaces_are_left_out_by_name_alone,
+    OwnNode boundary::row_36_pods_of_other_controllers_are_not_pinned,
+    Cluster traffic::row_75_soak,
+    Cluster permissions::row_71_the_process_is_confined,
+    Cluster permissions::row_72_every_verb_of_the_table_is_needed,
+    Cluster gitops::row_49_nobody_fights_over_the_bundle,
+    Cluster traffic::replicas_deleted,
+    Cluster traffic::row_58_replicas_evicted_under_the_budget,
+    Cluster traffic::row_52_leaf_rotation,
+    Cluster traffic::row_52_authority_rotation,
+    OwnNode traffic::row_60_api_server_restarted,
+    OwnNode traffic::etcd_paused,
+    OwnNode traffic::row_55_61_registry_away,
+    Cluster recovery::row_48_all_replicas_lost_under_enforcement,
+    OwnNode recovery::replicas_daemons_and_registry_lost_at_once,
+    Cluster recovery::wrong_bundle_repaired,
+    Cluster recovery::bad_edit_then_all_replicas_lost,
+    Cluster boundary::row_33_bookkeeping_goes_on_while_no_replica_is_there,
+    Cluster install::bad_policy_in_values,
+    Cluster install::policy_changed_by_kubectl_edit,
+    Cluster install::upgrade_rolled_back,
+    Cluster traffic::row_57_58_rolling_restart,
+    Cluster traffic::row_59_scaled_up_and_down,
+    OwnNode boundary::row_65_without_the_pin_the_verdict_is_still_right,
+    Cluster recovery::row_48_all_replicas_lost_under_audit,
+    OwnNode certificates::row_66_only_the_api_server_may_call,
+    Cluster install::policy_applied_as_an_object,
+    Cluster install::uninstalled_with_every_replica_stopped,
+    Cluster recovery::row_51_three_replicas_start_at_once,
+    Cluster certificates::row_54_cert_manager,
+    Cluster certificates::existing_secret,
+    Cluster install::row_56_first_start_with_a_bad_policy,
+    Cluster permissions::row_72_the_account_may_do_what_the_table_says,
 ];
 
 fn main() -> ExitCode {

@@ -27,8 +27,7 @@ const ELSEWHERE: &[&str] = &[
     "get,patch admissionregistration.k8s.io/validatingwebhookconfigurations[tagwarden]",
 ];
 
-const OBJECTS: &[&str] =
-    &["get,list,watch tagwarden.dev/imagepolicies", "patch tagwarden.dev/imagepolicies/status"];
+const OBJECTS: &[&str] = &["get,list,watch tagwarden.dev/imagepolicies", "patch tagwarden.dev/imagepolicies/status"];
 
 const PULL_SECRETS: &[&str] = &["get /secrets", "get /serviceaccounts"];
 

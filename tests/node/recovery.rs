@@ -111,9 +111,8 @@ pub fn bad_edit_then_all_replicas_lost(bed: &Bed) {
     let broken = json!({"data": {"acme.yaml": "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nspec: {rulez: []}\n"}});
     release.admin().run(&["patch", "configmap/tagwarden-policies", "-p", &broken.to_string()]).accepted();
     until_true("the edit to be refused", 2 * PATIENCE, || {
-        let refused = |pod: &String| {
-            bed.cluster.pod_metric(NAMESPACE, pod, "tagwarden_policy_last_reload_successful", "") == 0.0
-        };
+        let refused =
+            |pod: &String| bed.cluster.pod_metric(NAMESPACE, pod, "tagwarden_policy_last_reload_successful", "") == 0.0;
         release.pods().iter().all(refused)
     });
     let begun = Instant::now();

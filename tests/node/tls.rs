@@ -24,7 +24,8 @@ pub fn trusted(address: &str, bundle: &str) -> Result<(), String> {
 /// Posts something that is no review, without a certificate, and returns the whole answer.
 pub fn posted(address: &str, bundle: &str) -> Result<String, String> {
     let mut stream = connect(address, bundle)?;
-    let request = "POST /validate HTTP/1.0\r\nHost: tagwarden\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    let request =
+        "POST /validate HTTP/1.0\r\nHost: tagwarden\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
     stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;

@@ -158,7 +158,8 @@ pub fn row_55_61_registry_away(bed: &Bed) {
 pub fn row_75_soak(bed: &Bed) {
     let release = bed.enforce();
     let traffic = Traffic::start(bed, "nothing happens");
-    let seconds = std::env::var("TAGWARDEN_E2E_SOAK").map_or(30, |text| text.parse().expect("TAGWARDEN_E2E_SOAK: seconds"));
+    let seconds =
+        std::env::var("TAGWARDEN_E2E_SOAK").map_or(30, |text| text.parse().expect("TAGWARDEN_E2E_SOAK: seconds"));
     traffic.load.reach(seconds * 100);
     for pod in release.pods() {
         let judged = reviews(bed, &pod);

@@ -25,6 +25,9 @@ pub const REGISTRY: &str = "10.99.0.1:5000";
 /// The name under which Pods and policies know that registry; containerd is told where it is.
 pub const REGISTRY_HOST: &str = "registry.example.com";
 
+/// The name in the certificate that the API server shows to webhooks that ask for one.
+pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhooks";
+
 const API_SERVER: &str = "https://127.0.0.1:6443";
 /// The name of the node's object.
 pub const NAME: &str = "n1";
@@ -68,6 +71,7 @@ impl Node {
         let watchdog: &'static Watchdog = Box::leak(Box::new(Watchdog::start(&folder.join("none"))));
         let cgroup = std::env::var("TAGWARDEN_NODE_CGROUP").expect("inside.sh names the control group");
         write_identities(folder);
+        write_webhook_client(folder);
         write_configurations(folder, &cgroup);
 
         let start = |program: &Path, arguments: &[&str]| start(folder, watchdog, program, arguments);
@@ -250,6 +254,7 @@ fn start_api_server(folder: &Path, watchdog: &'static Watchdog, assets: &Assets)
             "--kubelet-client-certificate=kubelet-client.crt",
             "--kubelet-client-key=kubelet-client.key",
             "--kubelet-preferred-address-types=InternalIP",
+            "--admission-control-config-file=admission.json",
             "--audit-policy-file=audit-policy.yaml",
             "--audit-log-path=audit.log",
         ],
@@ -280,6 +285,35 @@ fn write_identities(folder: &Path) {
         });
         write(folder, &format!("{file}.kubeconfig"), &config.to_string());
     }
+}
+
+/// The API server's certificate towards webhooks that ask for one: by default it has none.
+fn write_webhook_client(folder: &Path) {
+    let authority = Authority::new("webhook-client-ca");
+    write(folder, "webhook-client-ca.crt", &authority.pem);
+    let identity = authority.client(WEBHOOK_CLIENT, None).write(folder, "webhook-client");
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "users": [{"name": "tagwarden.tagwarden.svc", "user": {
+            "client-certificate": identity.certificate,
+            "client-key": identity.key,
+        }}],
+    });
+    write(folder, "webhooks.kubeconfig", &kubeconfig.to_string());
+    let plugin = |name: &str| {
+        json!({"name": name, "configuration": {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": folder.join("webhooks.kubeconfig"),
+        }})
+    };
+    let admission = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AdmissionConfiguration",
+        "plugins": [plugin("ValidatingAdmissionWebhook"), plugin("MutatingAdmissionWebhook")],
+    });
+    write(folder, "admission.json", &admission.to_string());
 }
 
 fn write_configurations(folder: &Path, cgroup: &str) {
