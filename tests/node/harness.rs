@@ -19,10 +19,10 @@ mod report;
 #[path = "../cluster/harness/wait.rs"]
 mod wait;
 
-pub use cluster::{Cluster, DANA};
+pub use cluster::Cluster;
 pub use images::{API, FLOATING, NGINX};
 pub use kubectl::{Kubectl, Outcome};
-pub use load::{Counts, Load, Mix};
+pub use load::{Load, Mix};
 pub use node::{Node, WEBHOOK_CLIENT};
 pub use pki::Authority;
 pub use release::{CRD, INFRASTRUCTURE, NAMESPACE, Release, merged, policy};

@@ -12,6 +12,7 @@ use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -76,6 +77,7 @@ impl Node {
 
         let start = |program: &Path, arguments: &[&str]| start(folder, watchdog, program, arguments);
         let registry = start_registry(folder, watchdog);
+        let containerd = start(Path::new("containerd"), &["--config=containerd.toml"]);
         let etcd = start(
             &assets.program("etcd"),
             &[
@@ -87,6 +89,8 @@ impl Node {
             ],
         );
         let api_server = start_api_server(folder, watchdog, &assets);
+        // The kubelet gives up where there is no runtime.
+        until_true("containerd to listen", PATIENCE, || UnixStream::connect(folder.join("containerd.sock")).is_ok());
         let node = Node {
             folder: folder.to_owned(),
             watchdog,
@@ -94,7 +98,7 @@ impl Node {
             api_server: Mutex::new(api_server),
             registry: Mutex::new(registry),
             others: Mutex::new(vec![
-                start(Path::new("containerd"), &["--config=containerd.toml"]),
+                containerd,
                 start(
                     &assets.program("kube-controller-manager"),
                     &[
