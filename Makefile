@@ -32,6 +32,10 @@ e2e: ## the suite against a real API server (etcd and Kubernetes' programs: buil
 	assets="$$(tests/cluster/assets/build.sh)" && registries="$$(tests/registries/build.sh)" && \
 	  KUBEBUILDER_ASSETS="$$assets" TAGWARDEN_REGISTRIES="$$registries" $(TEST) --test cluster
 
+.PHONY: image
+image: ## the container image as an OCI archive (IMAGE_OUT, default target/image/tagwarden.tar), checked; pulls nothing
+	tests/image/build.sh
+
 .PHONY: lint
 lint: fmt clippy deny doc wasm fuzz-check ## format, clippy, dependencies, documentation, the engine on wasm32
 

@@ -8,6 +8,7 @@ mod demo;
 mod engine;
 mod explain;
 mod facts;
+mod hook;
 mod registries;
 mod report;
 mod resolve;
@@ -25,6 +26,7 @@ pub use check::CheckArgs;
 pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
+pub use hook::HookArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -67,6 +69,8 @@ pub enum Verb {
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
     Demo(DemoArgs),
+    /// What the chart's hooks run, inside the cluster
+    Hook(HookArgs),
 }
 
 /// When output is coloured.
@@ -188,6 +192,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
+        Verb::Hook(args) => hook::run(&args, surroundings),
     };
     ended.unwrap_or_else(|error| {
         // Nobody is left to tell when standard error is closed too.

@@ -1,11 +1,13 @@
 //! The cluster we serve: the only place that talks to its API server, and the only one that may be without it.
 
+mod ask;
 mod authority;
 mod document;
 mod leader;
 mod namespaces;
 mod pin_key;
 mod pull_secrets;
+mod services;
 mod webhook_configurations;
 
 pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
@@ -14,7 +16,10 @@ pub use leader::Leadership;
 pub use namespaces::Namespaces;
 pub use pin_key::{KeyBytes, PinKey, StoredKeys};
 pub use pull_secrets::{PullSecretBytes, PullSecretKind, PullSecrets, RawPullSecret};
-pub use webhook_configurations::{Webhook, WebhookConfiguration, WebhookConfigurations, WebhookKind};
+pub use services::{ServiceAddress, Services};
+pub use webhook_configurations::{
+    Deleted, ServiceTarget, Target, Webhook, WebhookConfiguration, WebhookConfigurations, WebhookKind,
+};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
@@ -34,7 +39,7 @@ impl Cluster {
             Ok(config) => config,
             Err(_) if std::env::var_os("KUBECONFIG").is_none_or(|value| value.is_empty()) => {
                 return Err(
-                    "this is no Pod and KUBECONFIG is not set: name a cluster there, or serve without one by --no-cluster"
+                    "this is no Pod and KUBECONFIG is not set: name a cluster there (`serve` also works without one, by --no-cluster)"
                         .to_owned(),
                 );
             }

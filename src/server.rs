@@ -46,7 +46,7 @@ use crate::cluster::{Cluster, Namespaces, PullSecrets, WebhookConfigurations, ow
 use crate::config::{CertificateSource, Config};
 use crate::document::{Color, render};
 use crate::metrics::Metrics;
-use crate::policy::Seconds;
+use crate::policy::{PolicySet, Seconds};
 use crate::registry::Resolver;
 
 /// Connections at one time on the health port: probes and a scraper or two, and room for whoever holds one open.
@@ -193,6 +193,16 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     };
     tracing::info!(webhook = %running.webhook, health = %running.health, "listening");
     Ok(running)
+}
+
+/// The policies of the configuration's directories, read and compiled as by a server that starts now.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn policies(config: &Config) -> Result<PolicySet, PolicyProblems> {
+    let mut policies = Policies::new(&config.policy_dirs);
+    policies.changed();
+    policies.compile(config)
 }
 
 impl Running {

@@ -1,23 +1,20 @@
 //! The Secret that holds the replicas' authority: read by all, made by whoever comes first, changed by the elected one.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use tokio::time::timeout;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Cluster;
+use super::ask::ask_in_private;
 
 /// The Secret's name; RBAC names it too.
 const NAME: &str = "tagwarden-ca";
 /// Whoever changes its value wishes for another authority.
 const ROTATE: &str = "tagwarden.dev/rotate";
-/// The longest that one question to the API server may take.
-const TIME: Duration = Duration::from_secs(5);
 
 /// What a Secret holds, by key; gone from memory when it is dropped.
 pub type SecretData = BTreeMap<String, Zeroizing<Vec<u8>>>;
@@ -59,7 +56,7 @@ impl AuthoritySecret {
     /// # Errors
     /// One sentence, without anything that the Secret holds: the API server did not answer in time, or forbids it.
     pub async fn read(&self) -> Result<StoredAuthority, String> {
-        let found = ask(&format!("read the Secret {NAME}"), self.api.get_opt(NAME)).await?;
+        let found = ask_in_private(&format!("read the Secret {NAME}"), self.api.get_opt(NAME)).await?;
         let Some(mut object) = found else {
             return Ok(StoredAuthority { data: SecretData::new(), rotate: String::new(), object: None });
         };
@@ -82,12 +79,12 @@ impl AuthoritySecret {
                 let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
                 let secret = Secret { metadata, data: Some(data), ..Secret::default() };
                 let what = format!("make the Secret {NAME} (it belongs to the chart: apply that again)");
-                (ask(&what, taken(self.api.create(&params, &secret))).await, secret)
+                (ask_in_private(&what, taken(self.api.create(&params, &secret))).await, secret)
             }
             Some(object) => {
                 let secret = Secret { data: Some(data), ..object.clone() };
                 let what = format!("change the Secret {NAME}");
-                (ask(&what, taken(self.api.replace(NAME, &params, &secret))).await, secret)
+                (ask_in_private(&what, taken(self.api.replace(NAME, &params, &secret))).await, secret)
             }
         };
         wipe(&mut secret);
@@ -109,20 +106,6 @@ async fn taken(question: impl Future<Output = Result<Secret, kube::Error>>) -> R
 
 fn wipe(secret: &mut Secret) {
     secret.data.iter_mut().flat_map(|data| data.values_mut()).for_each(|bytes| bytes.0.zeroize());
-}
-
-/// The API server's own words may quote what a Secret holds where it cannot be decoded: only a status' reason is told.
-pub(super) async fn ask<T>(what: &str, question: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-    let problem = match timeout(TIME, question).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if !status.reason.is_empty() => {
-            format!("the API server says {} ({})", status.code, status.reason)
-        }
-        Ok(Err(kube::Error::Api(status))) => format!("the API server says {}", status.code),
-        Ok(Err(_)) => "the API server cannot be asked, or its answer not be read".to_owned(),
-        Err(_) => "the API server did not answer in time".to_owned(),
-    };
-    Err(format!("cannot {what}: {problem}"))
 }
 
 #[cfg(test)]

@@ -1,16 +1,15 @@
 //! The key of proofs that all replicas share: a Secret in our own namespace, made by whoever comes first.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use tokio::time::timeout;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Cluster;
+use super::ask::ask_in_private;
 
 /// The Secret's name; RBAC names it too.
 const NAME: &str = "tagwarden-pins";
@@ -19,8 +18,6 @@ const CURRENT: &str = "key";
 /// What signed until a rotation; may be absent.
 const PREVIOUS: &str = "previous";
 const BYTES: usize = 32;
-/// The longest that one question to the API server may take.
-const TIME: Duration = Duration::from_secs(5);
 
 /// A key; gone from memory when it is dropped.
 pub type KeyBytes = Zeroizing<[u8; BYTES]>;
@@ -54,7 +51,8 @@ impl PinKey {
     /// One sentence, without anything that the Secret holds: the API server did not answer in time, or forbids it, or
     /// what the Secret holds is no key.
     pub async fn agree(&self, candidate: &[u8; BYTES]) -> Result<StoredKeys, String> {
-        let empty = match ask("read", self.api.get_opt(NAME)).await? {
+        let read = format!("read the Secret {NAME}");
+        let empty = match ask_in_private(&read, self.api.get_opt(NAME)).await? {
             Some(secret) if !is_empty(&secret) => return keys(secret),
             empty => empty,
         };
@@ -65,7 +63,8 @@ impl PinKey {
         let data = BTreeMap::from([(CURRENT.to_owned(), ByteString(candidate.to_vec()))]);
         let mut filled = Secret { metadata, data: Some(data), ..empty.clone().unwrap_or_default() };
         let params = PostParams::default();
-        let made = ask("make", async {
+        let make = format!("make the Secret {NAME}");
+        let made = ask_in_private(&make, async {
             // The resource version of the empty one lets only the first of several replicas through.
             let made = match &empty {
                 Some(_) => self.api.replace(NAME, &params, &filled).await,
@@ -82,27 +81,13 @@ impl PinKey {
         match made? {
             Some(made) => keys(made),
             // Another replica was faster.
-            None => ask("read", self.api.get(NAME)).await.and_then(keys),
+            None => ask_in_private(&read, self.api.get(NAME)).await.and_then(keys),
         }
     }
 }
 
 fn is_empty(secret: &Secret) -> bool {
     secret.data.as_ref().is_none_or(BTreeMap::is_empty)
-}
-
-/// The API server's own words may quote what a Secret holds where it cannot be decoded: only a status' reason is told.
-async fn ask<T>(what: &str, question: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-    let problem = match timeout(TIME, question).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if !status.reason.is_empty() => {
-            format!("the API server says {} ({})", status.code, status.reason)
-        }
-        Ok(Err(kube::Error::Api(status))) => format!("the API server says {}", status.code),
-        Ok(Err(_)) => "the API server cannot be asked, or its answer not be read".to_owned(),
-        Err(_) => "the API server did not answer in time".to_owned(),
-    };
-    Err(format!("cannot {what} the Secret {NAME}: {problem}"))
 }
 
 fn keys(mut secret: Secret) -> Result<StoredKeys, String> {

@@ -5,15 +5,17 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Cluster;
-use super::authority::ask;
+use super::ask::ask;
 
 /// Who owns `caBundle`; whoever applies the rest of the object leaves it alone, and takes nothing from us.
 const FIELD_MANAGER: &str = "tagwarden-ca-bundle";
+/// The port of a Service where the configuration names none.
+const DEFAULT_PORT: u16 = 443;
 
 /// The webhook configurations of a cluster.
 #[derive(Clone)]
@@ -48,10 +50,41 @@ pub struct WebhookConfiguration {
 pub struct Webhook {
     /// Its name.
     pub name: String,
-    /// The name that the API server expects in our certificate: of the Service, or the URL's host.
-    pub host: Option<String>,
+    /// What the API server calls.
+    pub target: Target,
     /// The authorities that it trusts, PEM; empty: those of its system.
     pub ca_bundle: Vec<u8>,
+}
+
+/// What a webhook calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A Service of the cluster.
+    Service(ServiceTarget),
+    /// A URL: whatever stands behind it is not known to the cluster.
+    Url(String),
+}
+
+/// A path of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceTarget {
+    /// The Service's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its port.
+    pub port: u16,
+    /// The path, with a slash.
+    pub path: String,
+}
+
+/// What a deletion found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// The object, which is gone now.
+    Object,
+    /// Nothing.
+    Nothing,
 }
 
 impl WebhookKind {
@@ -111,6 +144,26 @@ impl WebhookConfigurations {
             WebhookKind::Mutating => ask(&what, apply(&self.mutating, name, &body)).await,
         }
     }
+
+    /// Deletes one of them. One that is absent is no error.
+    ///
+    /// # Errors
+    /// One sentence, as for [`WebhookConfigurations::read`].
+    pub async fn delete(&self, kind: WebhookKind, name: &str) -> Result<Deleted, String> {
+        let params = DeleteParams::default();
+        let deletion = async {
+            let deleted = match kind {
+                WebhookKind::Validating => self.validating.delete(name, &params).await.map(drop),
+                WebhookKind::Mutating => self.mutating.delete(name, &params).await.map(drop),
+            };
+            match deleted {
+                Ok(()) => Ok(Deleted::Object),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(Deleted::Nothing),
+                Err(error) => Err(error),
+            }
+        };
+        ask(&format!("delete the {} '{name}'", kind.name()), deletion).await
+    }
 }
 
 async fn apply<K: Clone + DeserializeOwned + std::fmt::Debug>(
@@ -138,15 +191,28 @@ fn wanted(configuration: &WebhookConfiguration, bundle: &[u8]) -> Value {
 }
 
 impl Webhook {
-    fn of((name, config): (String, WebhookClientConfig)) -> Self {
-        let host = match (&config.service, &config.url) {
-            (Some(service), _) => Some(format!("{}.{}.svc", service.name, service.namespace)),
-            (None, Some(url)) => url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)),
-            (None, None) => None,
+    /// The name that the API server expects in the server's certificate: of the Service, or the URL's host.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        let host = match &self.target {
+            Target::Service(service) => format!("{}.{}.svc", service.name, service.namespace),
+            Target::Url(url) => url.parse::<http::Uri>().ok()?.host()?.to_owned(),
         };
         // Go's parser of URLs leaves the brackets of an IPv6 address out, as certificates do.
-        let host = host.map(|host| host.trim_matches(['[', ']']).to_owned());
-        Webhook { name, host, ca_bundle: config.ca_bundle.map(|bytes| bytes.0).unwrap_or_default() }
+        Some(host.trim_matches(['[', ']']).to_owned())
+    }
+
+    fn of((name, config): (String, WebhookClientConfig)) -> Self {
+        let target = match config.service {
+            Some(service) => Target::Service(ServiceTarget {
+                namespace: service.namespace,
+                name: service.name,
+                port: service.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT),
+                path: service.path.unwrap_or_else(|| "/".to_owned()),
+            }),
+            None => Target::Url(config.url.unwrap_or_default()),
+        };
+        Webhook { name, target, ca_bundle: config.ca_bundle.map(|bytes| bytes.0).unwrap_or_default() }
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn named(webhooks: &Webhooks) -> impl Iterator<Item = (WebhookKind, &
 pub(super) fn trusts(configuration: &WebhookConfiguration, tls: &Tls) -> Result<(), String> {
     let now = super::now();
     configuration.webhooks.iter().try_for_each(|webhook| {
-        tls.trusted_by(&webhook.ca_bundle, webhook.host.as_deref(), now).map_err(|problem| {
+        tls.trusted_by(&webhook.ca_bundle, webhook.host().as_deref(), now).map_err(|problem| {
             format!("{} '{}', webhook '{}': {problem}", configuration.kind.name(), configuration.name, webhook.name)
         })
     })

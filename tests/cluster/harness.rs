@@ -21,6 +21,6 @@ pub use bed::Bed;
 pub use control_plane::{Cluster, User};
 pub use kubectl::{Kubectl, Outcome};
 pub use pki::Authority;
-pub use server::{Server, ServerOptions, identity};
+pub use server::{Server, ServerOptions, identity, program};
 pub use wait::{PATIENCE, until, until_true};
 pub use webhooks::{CallPath, Registration, Webhooks};

@@ -9,6 +9,7 @@ mod away;
 mod calls;
 mod certificates;
 mod harness;
+mod hooks;
 mod large;
 mod modes;
 mod objects;

@@ -8,6 +8,7 @@ mod cli_check;
 mod cli_demo;
 mod cli_explain;
 mod cli_facts;
+mod cli_hook;
 mod cli_policies;
 mod cli_registry;
 mod cli_resolve;

@@ -7,6 +7,7 @@ mod code;
 mod findings;
 mod layering;
 mod shape;
+mod toolchain;
 mod tree;
 
 use tree::File;
@@ -79,6 +80,13 @@ fn the_engine_knows_no_clock_no_file_and_no_network() {
 #[test]
 fn a_crate_with_an_owner_is_named_by_its_owner_alone() {
     assert_every_file(layering::owned_crates);
+}
+
+#[test]
+fn the_image_is_built_by_the_compiler_of_the_toolchain() {
+    let files = tree::repository();
+    let [toolchain, dockerfile] = ["rust-toolchain.toml", "Dockerfile"].map(|path| tree::text_of(&files, path));
+    assert_tidy(&toolchain::one_compiler(toolchain, dockerfile));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::{Webhook, WebhookConfigurations, WebhookKind};
+use super::{Deleted, ServiceTarget, Target, Webhook, WebhookConfigurations, WebhookKind};
 use crate::cluster::Cluster;
 
 type Asked = Arc<Mutex<Vec<(Method, String, Value)>>>;
@@ -36,6 +36,7 @@ fn configuration(kind: WebhookKind) -> Value {
     "webhooks": [
         webhook("a.tagwarden.dev", json!({"service": {"name": "tw", "namespace": "ns"}, "caBundle": "b25l"})),
         webhook("b.tagwarden.dev", json!({"url": "https://[::1]:8443/validate"})),
+        webhook("c.tagwarden.dev", json!({"service": {"name": "tw", "namespace": "ns", "path": "/validate", "port": 8443}})),
     ]})
 }
 
@@ -47,15 +48,24 @@ async fn each_webhook_is_read_with_whom_it_dials_and_whom_it_trusts() {
     ] {
         let (configurations, asked) = server(200, configuration(kind));
         let found = configurations.read(kind, "tagwarden").await.unwrap().unwrap();
-        let webhook = |name: &str, host: &str, ca_bundle: &[u8]| Webhook {
+        let webhook = |name: &str, target, ca_bundle: &[u8]| Webhook {
             name: name.to_owned(),
-            host: Some(host.to_owned()),
+            target,
             ca_bundle: ca_bundle.to_vec(),
+        };
+        let service = |port, path: &str| {
+            Target::Service(ServiceTarget { namespace: "ns".into(), name: "tw".into(), port, path: path.into() })
         };
         assert_eq!(
             found.webhooks,
-            [webhook("a.tagwarden.dev", "tw.ns.svc", b"one"), webhook("b.tagwarden.dev", "::1", b"")]
+            [
+                webhook("a.tagwarden.dev", service(443, "/"), b"one"),
+                webhook("b.tagwarden.dev", Target::Url("https://[::1]:8443/validate".into()), b""),
+                webhook("c.tagwarden.dev", service(8443, "/validate"), b""),
+            ]
         );
+        let hosts: Vec<_> = found.webhooks.iter().map(Webhook::host).collect();
+        assert_eq!(hosts, ["tw.ns.svc", "::1", "tw.ns.svc"].map(|host| Some(host.to_owned())));
         let path = format!("/apis/admissionregistration.k8s.io/v1/{resource}/tagwarden");
         assert_eq!(asked.lock().unwrap()[0].1, path);
 
@@ -68,17 +78,36 @@ async fn each_webhook_is_read_with_whom_it_dials_and_whom_it_trusts() {
         let only = |name: &str| json!({"name": name, "clientConfig": {"caBundle": "dHdv"}});
         let expected = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind.name(),
             "metadata": {"name": "tagwarden", "uid": "u-1"},
-            "webhooks": [only("a.tagwarden.dev"), only("b.tagwarden.dev")]});
+            "webhooks": [only("a.tagwarden.dev"), only("b.tagwarden.dev"), only("c.tagwarden.dev")]});
         assert_eq!(body, expected);
     }
 }
 
+fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": reason, "code": code, "message": message})
+}
+
 #[tokio::test]
 async fn one_that_is_not_there_is_none_and_one_that_is_forbidden_a_sentence() {
-    let status = |code: u16, reason: &str| json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": reason, "code": code});
-    let (configurations, _) = server(404, status(404, "NotFound"));
+    let (configurations, _) = server(404, status(404, "NotFound", "not found"));
     assert_eq!(configurations.read(WebhookKind::Mutating, "a").await, Ok(None));
-    let (configurations, _) = server(403, status(403, "Forbidden"));
-    let expected = "cannot read the ValidatingWebhookConfiguration 'a': the API server says 403 (Forbidden)";
+    let (configurations, _) = server(403, status(403, "Forbidden", "User u cannot get"));
+    let expected = "may not read the ValidatingWebhookConfiguration 'a': User u cannot get; apply the chart again, its roles allow it";
     assert_eq!(configurations.read(WebhookKind::Validating, "a").await, Err(expected.to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_absent_is_fine_to_delete_and_anything_else_is_one_sentence() {
+    for kind in [WebhookKind::Validating, WebhookKind::Mutating] {
+        let delete = async |code, answer| server(code, answer).0.delete(kind, "t").await;
+        assert_eq!(delete(404, status(404, "NotFound", "not found")).await, Ok(Deleted::Nothing));
+        let success = json!({"apiVersion": "v1", "kind": "Status", "status": "Success"});
+        assert_eq!(delete(200, success).await, Ok(Deleted::Object));
+        let name = kind.name();
+        let expected =
+            format!("may not delete the {name} 't': User u cannot delete; apply the chart again, its roles allow it");
+        assert_eq!(delete(403, status(403, "Forbidden", "User u cannot delete")).await, Err(expected));
+        let expected = format!("cannot delete the {name} 't': the API server says 500: etcd is away");
+        assert_eq!(delete(500, status(500, "InternalError", "etcd is away")).await, Err(expected));
+    }
 }

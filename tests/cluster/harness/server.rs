@@ -210,7 +210,7 @@ pub fn identity(options: &ServerOptions<'_>) -> pki::Identity {
 }
 
 /// The binary of this build, or another one, a released one for example.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     std::env::var_os("TAGWARDEN_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_tagwarden")), PathBuf::from)
 }
 
