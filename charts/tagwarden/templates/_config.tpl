@@ -1,0 +1,165 @@
+{{/* The server's configuration: what the chart derives, and `config` under it. */}}
+
+{{/* What the chart derives, as YAML. Every key of it is the chart's own. */}}
+{{- define "tagwarden.derivedConfig" -}}
+{{- $name := include "tagwarden.fullname" . -}}
+{{- $mode := include "tagwarden.tlsMode" . -}}
+{{- $host := contains ":" .Values.listenAddress | ternary (printf "[%s]" .Values.listenAddress) .Values.listenAddress -}}
+listen:
+  webhook: {{ printf "%s:%d" $host (int .Values.containerPort) | quote }}
+  health: {{ printf "%s:%d" $host (int .Values.healthPort) | quote }}
+tls:
+  {{- if eq $mode "self-managed" }}
+  mode: self-managed
+  service: {{ $name }}
+  leafLifetime: {{ .Values.tls.leafLifetime }}
+  caLifetime: {{ .Values.tls.caLifetime }}
+  {{- else }}
+  mode: files
+  cert: /etc/tagwarden/tls/tls.crt
+  key: /etc/tagwarden/tls/tls.key
+  {{- end }}
+  {{- if .Values.clientAuthentication.enabled }}
+  clientCA: /etc/tagwarden/client-ca/ca.crt
+  {{- with .Values.clientAuthentication.names }}
+  clientNames: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
+webhooks:
+  validating: {{ $name }}
+  mutating: {{ $name }}
+policies:
+  dirs: [/etc/tagwarden/policies]
+  maxMode: {{ .Values.maxMode }}
+  {{- if .Values.imagePolicies.enabled }}
+  objects: true
+  {{- end }}
+{{- with .Values.trustedNamespaceLabels }}
+trustedNamespaceLabels: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.infrastructureNamespaces }}
+infrastructureNamespaces: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if .Values.pullSecrets.enabled }}
+pullSecrets:
+  enabled: true
+{{- end }}
+{{- end }}
+
+{{/* Fails where `config` says something else about a key of the chart's. Argument: a list of root, derived. */}}
+{{- define "tagwarden.checkOwnedKeys" -}}
+{{- $root := index . 0 -}}
+{{- $derived := index . 1 -}}
+{{- $owners := dict
+  "listen.webhook" "containerPort and listenAddress"
+  "listen.health" "healthPort and listenAddress"
+  "tls.mode" "certManager and tls"
+  "tls.cert" "certManager and tls"
+  "tls.key" "certManager and tls"
+  "tls.service" "fullnameOverride"
+  "tls.leafLifetime" "tls.leafLifetime"
+  "tls.caLifetime" "tls.caLifetime"
+  "tls.clientCA" "clientAuthentication"
+  "tls.clientNames" "clientAuthentication"
+  "webhooks.validating" "fullnameOverride"
+  "webhooks.mutating" "fullnameOverride"
+  "policies.dirs" "policies and existingPolicyConfigMap"
+  "policies.objects" "imagePolicies.enabled"
+  "policies.maxMode" "maxMode"
+  "trustedNamespaceLabels" "trustedNamespaceLabels"
+  "infrastructureNamespaces" "infrastructureNamespaces"
+  "pullSecrets.enabled" "pullSecrets" -}}
+{{- range list "listen" "tls" "webhooks" "policies" "pullSecrets" }}
+{{- if and (hasKey $root.Values.config .) (not (kindIs "map" (get $root.Values.config .))) }}
+{{- fail (printf "config.%s is %s: it is a mapping" . (toJson (get $root.Values.config .))) }}
+{{- end }}
+{{- end }}
+{{- range $path, $owner := $owners }}
+{{- $keys := splitList "." $path }}
+{{- $written := $root.Values.config }}
+{{- $known := $derived }}
+{{- $there := true }}
+{{- range $keys }}
+{{- if and $there (kindIs "map" $written) (hasKey $written .) }}
+{{- $written = get $written . }}
+{{- else }}
+{{- $there = false }}
+{{- end }}
+{{- $known = kindIs "map" $known | ternary (get (kindIs "map" $known | ternary $known dict) .) "" }}
+{{- end }}
+{{- if and $there (ne (toJson $written) (toJson $known)) }}
+{{- fail (printf "config.%s is %s: this key is the chart's and follows from %s; set that and take this out of config" $path (toJson $written) $owner) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* `registries` of `config`, with the mounted credentials added to their hosts. */}}
+{{- define "tagwarden.registries" -}}
+{{- $registries := list }}
+{{- $used := dict }}
+{{- range default list .Values.config.registries }}
+{{- $entry := deepCopy . }}
+{{- $host := get $entry "host" }}
+{{- range $.Values.registryCredentials }}
+{{- if eq .host $host }}
+{{- if hasKey $entry "credentials" }}
+{{- fail (printf "registryCredentials and config.registries both name credentials for %s: keep one of them" $host) }}
+{{- end }}
+{{- $_ := set $used .host true }}
+{{- $_ := set $entry "credentials" (dict "dockerConfig" (printf "/etc/tagwarden/registry-credentials/%s/.dockerconfigjson" .secretName)) }}
+{{- with .namespaces }}
+{{- $_ := set $entry "credentialNamespaces" . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $registries = append $registries $entry }}
+{{- end }}
+{{- range .Values.registryCredentials }}
+{{- if not (hasKey $used .host) }}
+{{- $_ := set $used .host true }}
+{{- $entry := dict "host" .host "credentials" (dict "dockerConfig" (printf "/etc/tagwarden/registry-credentials/%s/.dockerconfigjson" .secretName)) }}
+{{- with .namespaces }}
+{{- $_ := set $entry "credentialNamespaces" . }}
+{{- end }}
+{{- $registries = append $registries $entry }}
+{{- end }}
+{{- end }}
+{{- toYaml (dict "registries" $registries) }}
+{{- end }}
+
+{{/* The whole file. */}}
+{{- define "tagwarden.config" -}}
+{{- $derived := include "tagwarden.derivedConfig" . | fromYaml }}
+{{- include "tagwarden.checkOwnedKeys" (list . $derived) }}
+{{- $config := mergeOverwrite (deepCopy .Values.config) $derived }}
+{{- $registries := include "tagwarden.registries" . | fromYaml }}
+{{- if $registries.registries }}
+{{- $_ := set $config "registries" $registries.registries }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/* What the server reads only when it starts: a change of these, and of nothing else, rolls the Pods. */}}
+{{- define "tagwarden.restartKeys" -}}
+{{- $config := include "tagwarden.config" . | fromYaml }}
+{{- dict "listen" $config.listen "tlsMode" $config.tls.mode "limits" $config.limits "log" $config.log | toJson | sha256sum }}
+{{- end }}
+
+{{/* The seconds of config.shutdownDelay where it is written in whole seconds; otherwise 0, which checks nothing. */}}
+{{- define "tagwarden.shutdownSeconds" -}}
+{{- $delay := .Values.config.shutdownDelay | default "15s" | toString }}
+{{- if regexMatch "^[0-9]+s$" $delay }}
+{{- trimSuffix "s" $delay }}
+{{- else -}}
+0
+{{- end }}
+{{- end }}
+
+{{/* The ConfigMap's key of one inline policy. Argument: a dict of index, document. */}}
+{{- define "tagwarden.policyKey" -}}
+{{- if kindIs "string" .document }}
+{{- printf "policy-%d.yaml" .index }}
+{{- else }}
+{{- printf "%s.yaml" (dig "metadata" "name" (printf "policy-%d" .index) .document) }}
+{{- end }}
+{{- end }}
