@@ -7,6 +7,7 @@
 
 mod away;
 mod calls;
+mod chart;
 mod harness;
 mod large;
 mod modes;
@@ -17,5 +18,8 @@ mod places;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]
 mod registries;
+#[expect(dead_code, reason = "each suite uses a part of it")]
+#[path = "../it/chart/render.rs"]
+mod render;
 mod replicas;
 mod tenants;
