@@ -31,6 +31,7 @@ test: ## everything that needs no cluster: unit, integration and doc tests; benc
 .PHONY: e2e
 e2e: ## the suite against a real API server (etcd and Kubernetes' programs: built once, or from KUBEBUILDER_ASSETS)
 	assets="$$(tests/cluster/assets/build.sh)" && registries="$$(tests/registries/build.sh)" && \
+	  helm="$$(tests/chart/build.sh)" && export TAGWARDEN_HELM="$$helm" && \
 	  KUBEBUILDER_ASSETS="$$assets" TAGWARDEN_REGISTRIES="$$registries" $(TEST) --test cluster
 
 .PHONY: image
