@@ -1,12 +1,14 @@
 //! The cluster we serve: the only place that talks to its API server, and the only one that may be without it.
 
 mod document;
+mod image_policies;
 mod leader;
 mod namespaces;
 mod pin_key;
 mod pull_secrets;
 
 pub use document::Document;
+pub use image_policies::{ImagePolicies, Listing, StoredPolicies, StoredPolicy};
 pub use leader::Leadership;
 pub use namespaces::Namespaces;
 pub use pin_key::{KeyBytes, PinKey, StoredKeys};

@@ -30,6 +30,8 @@ pub struct Config {
     pub tls: TlsFiles,
     /// Directories of policy files.
     pub policy_dirs: Vec<PathBuf>,
+    /// Whether ImagePolicy objects of the cluster are policies too.
+    pub policy_objects: bool,
     /// What the engine needs.
     pub settings: Settings,
     /// The kinds that have images.
@@ -135,6 +137,7 @@ impl Default for Config {
             health: (Ipv4Addr::UNSPECIFIED, 8080).into(),
             tls: TlsFiles::default(),
             policy_dirs: Vec::new(),
+            policy_objects: false,
             settings: Settings { trusted_labels: TrustedLabels::Only(Vec::new()), ..Settings::default() },
             workloads: Workloads::default(),
             exempt_requesters: ExemptRequesters::default(),

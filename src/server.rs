@@ -11,6 +11,7 @@ mod health;
 mod home;
 mod mutate;
 mod pins;
+mod policies;
 mod reload;
 mod routes;
 mod slot;
@@ -31,13 +32,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use health::EXPIRY_MARGIN;
-pub use reload::{PolicyProblems, Source};
+pub use policies::PolicyProblems;
+pub use reload::Source;
 
 use self::accept::{Phase, Port, Security, Times};
 use self::health::Health;
 use self::home::Home;
 use self::pins::Pins;
-use self::reload::{Policies, Reloader, times, use_policies};
+use self::policies::{Outcome, Policies};
+use self::reload::{Reloader, times};
 use self::state::{Live, Parts, Shared};
 use crate::cluster::{Cluster, Namespaces, PullSecrets};
 use crate::config::Config;
@@ -110,44 +113,35 @@ pub struct Running {
 pub async fn start(options: Options) -> Result<Running, StartError> {
     let Options { config, source, cluster } = options;
     let (certificate, tls) = reload::first_certificate(&config.tls).map_err(StartError::Sentence)?;
-    let mut policies = Policies::new(&config.policy_dirs);
+    let metrics = Metrics::new().map_err(|error| StartError::Sentence(error.to_string()))?;
+    let metrics = Arc::new(metrics);
+    let home = cluster.as_ref().and_then(Home::find);
+    let policies = Policies::new(&config, cluster.as_ref(), home.as_ref(), &metrics);
+    let mut policies = policies.map_err(StartError::Sentence)?;
     policies.changed();
-    let compiled = policies.compile(&config);
-    if let (Err(refused), None) = (&compiled, &cluster) {
-        return Err(StartError::Policies(refused.clone()));
+    let judged = policies.judge(None, &config);
+    if let (Outcome::Refused(judgement), None) = (&judged, &cluster) {
+        return Err(StartError::Policies(policies.problems(judgement)));
     }
     let webhook = bind(config.webhook).await?;
     let health = bind(config.health).await?;
-    let metrics = Metrics::new().map_err(|error| StartError::Sentence(error.to_string()))?;
-    let metrics = Arc::new(metrics);
 
     let namespaces = cluster.as_ref().map_or_else(Namespaces::unknown, Namespaces::watched);
-    let (set, refused) = match compiled {
-        Ok(set) => (Some(set), None),
-        Err(refused) => (None, Some(refused)),
-    };
     let connections = config.limits.connections;
     let times = Arc::new(ArcSwap::from_pointee(times(&config)));
-    let resolver = Resolver::new(config.registry.clone(), state::hosts(set.as_ref()), Arc::clone(&metrics));
+    let resolver = Resolver::new(config.registry.clone(), state::hosts(None), Arc::clone(&metrics));
     let resolver = resolver.map_err(StartError::Sentence)?;
     let pins = Pins::random().map_err(StartError::Sentence)?;
-    let home = cluster.as_ref().and_then(Home::find);
     if let Some(home) = &home {
         pins.share(home);
         survival::keep(resolver.clone(), home).await;
     }
     let pull_secrets = cluster.as_ref().map(PullSecrets::of);
-    let live = Live { config, policies: set };
+    let live = Live { config: config.clone(), policies: None };
     let shared =
         Arc::new(Shared::new(live, Parts { namespaces, metrics: Arc::clone(&metrics), resolver, pull_secrets, pins }));
     metrics.certificate_in_use(tls.validity.not_after);
     shared.readiness.certificate(tls.validity);
-    if let Some(set) = &shared.live.load().policies {
-        use_policies(set, &shared.readiness, &metrics);
-    }
-    if let Some(refused) = &refused {
-        reload::refuse_policies(refused, &shared);
-    }
 
     let tls = Arc::new(ArcSwap::from_pointee(tls));
     let (phase, phases) = watch::channel(Phase::Serving);
@@ -167,7 +161,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         times: Arc::new(ArcSwap::from_pointee(Times { header: HEALTH_IDLE, idle: HEALTH_IDLE, ..**times.load() })),
         metrics: None,
     };
-    let reloader = Reloader::new(Arc::clone(&shared), tls, times, policies, certificate, source);
+    let mut reloader = Reloader::new(Arc::clone(&shared), tls, times, policies, certificate, source);
+    reloader.settle(config, judged);
     let running = Running {
         webhook: local_address(&webhook)?,
         health: local_address(&health)?,

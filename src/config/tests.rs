@@ -15,7 +15,7 @@ fn read(text: &str) -> Result<Config, super::ConfigError> {
 const EVERY_KEY: &str = r#"
 listen: {webhook: "127.0.0.1:9443", health: "[::1]:9080"}
 tls: {mode: files, cert: a.pem, key: b.pem, clientCA: ca.pem, clientNames: [kube-apiserver]}
-policies: {dirs: [one, two], objects: false, allowEmpty: true, noPolicy: warn, maxMode: audit}
+policies: {dirs: [one, two], objects: true, allowEmpty: true, noPolicy: warn, maxMode: audit}
 trustedNamespaceLabels: [environment]
 infrastructureNamespaces: [cilium]
 exemptRequesters: {users: [alice], groups: [platform]}
@@ -51,6 +51,7 @@ fn every_key_is_read() {
     assert_eq!(config.health.to_string(), "[::1]:9080");
     assert_eq!(config.tls.client_names, ["kube-apiserver"]);
     assert_eq!(config.policy_dirs, [PathBuf::from("one"), PathBuf::from("two")]);
+    assert!(config.policy_objects);
     assert!(config.settings.allow_empty);
     assert_eq!(config.settings.no_policy, NoPolicy::Warn);
     assert_eq!(config.settings.max_mode, Mode::Audit);
@@ -140,7 +141,6 @@ fn problems_name_the_place_and_the_remedy() {
         ("limits: {bodyBytes: 2MiB, inFlightBytes: 1MiB}", "never fits"),
         ("tls: {clientNames: [a]}", "'clientNames' without 'clientCA'"),
         ("tls: {mode: self-managed}", "is not supported yet"),
-        ("policies: {objects: true}", "'policies.objects: true' is not supported yet"),
         ("releases: [{}]", "'releases' is not supported yet"),
         ("registries: [{hots: a.io}]", "did you mean 'host'?"),
         ("registries: [{host: Registry.io}]", "config.yaml:1:21: error: not a registry host"),
