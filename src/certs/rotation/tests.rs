@@ -169,7 +169,7 @@ fn live(times: RotationTimes, lives: i64, seed: u64) -> usize {
     let mut dice = Dice(seed | 1);
     let pause = LONGEST_PAUSE.min(times.leaf / 10);
     // The API servers' watches are behind for less than the pause; replicas and the elected one are behind for longer.
-    let api_lag = pause / 2;
+    let api_lag = pause * 3 / 4;
     let late = LATE.min(times.leaf / 4);
     let absence = (pause * 20).min(times.leaf / 4);
     let mut secret = State::new(NOW, times, "").unwrap();
