@@ -315,6 +315,6 @@ fn what_contradicts_the_place_it_runs_in_ends_with_2_and_one_sentence() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.starts_with("error: ") && said.contains(expected), "{arguments:?}: {said}");
-        assert_eq!(said.matches("error").count(), 1, "one sentence: {said}");
+        assert_eq!(said.matches("error: ").count(), 1, "one sentence: {said}");
     }
 }
