@@ -309,6 +309,8 @@ fn roles() -> Value {
                 {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "update"]},
                 {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]},
                 {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]},
+                {"apiGroups": ["tagwarden.dev"], "resources": ["imagepolicies"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": ["tagwarden.dev"], "resources": ["imagepolicies/status"], "verbs": ["patch"]},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
             ],
         },
