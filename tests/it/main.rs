@@ -21,6 +21,7 @@ mod hostile;
 mod https_connections;
 mod https_lifecycle;
 mod https_mutate;
+mod https_objects;
 mod https_registry;
 mod https_reload;
 mod https_reviews;

@@ -80,7 +80,10 @@ impl Writer {
                 patch["hash"] = Value::Null;
             }
             match self.objects.write_status(name, &object.uid, &patch).await {
-                Ok(()) => drop(self.written.insert(object.uid.clone(), status)),
+                Ok(()) => {
+                    tracing::debug!(object = name, "the status of an ImagePolicy is written");
+                    self.written.insert(object.uid.clone(), status);
+                }
                 Err(problem) => failure = Some(format!("{name}: {problem}")),
             }
         }
