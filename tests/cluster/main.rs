@@ -7,6 +7,7 @@
 
 mod away;
 mod calls;
+mod certificates;
 mod chart;
 mod harness;
 mod large;

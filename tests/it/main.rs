@@ -23,6 +23,7 @@ mod https_mutate;
 mod https_registry;
 mod https_reload;
 mod https_reviews;
+mod https_self_managed;
 mod https_support;
 mod invariants;
 mod real_registries;
