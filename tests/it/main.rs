@@ -4,6 +4,7 @@
 
 mod cases;
 mod cases_facts;
+mod chart;
 mod cli_check;
 mod cli_demo;
 mod cli_explain;
@@ -20,9 +21,11 @@ mod hostile;
 mod https_connections;
 mod https_lifecycle;
 mod https_mutate;
+mod https_objects;
 mod https_registry;
 mod https_reload;
 mod https_reviews;
+mod https_self_managed;
 mod https_support;
 mod invariants;
 mod real_registries;
