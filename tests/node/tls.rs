@@ -16,6 +16,14 @@ pub fn base64(pem: &str) -> String {
     STANDARD.encode(pem)
 }
 
+/// The certificates of a caBundle, each PEM.
+pub fn certificates(bundle: &str) -> Vec<String> {
+    let pem = STANDARD.decode(bundle).unwrap_or_default();
+    let text = String::from_utf8_lossy(&pem).into_owned();
+    let ends = text.split_inclusive("-----END CERTIFICATE-----");
+    ends.filter(|part| part.contains("BEGIN CERTIFICATE")).map(|part| part.trim().to_owned()).collect()
+}
+
 /// Connects to a Pod as the API server does, trusting nothing but a caBundle.
 pub fn trusted(address: &str, bundle: &str) -> Result<(), String> {
     connect(address, bundle).map(drop)
