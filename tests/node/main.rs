@@ -153,6 +153,7 @@ fn run(chosen: &[&Scenario]) -> ExitCode {
         println!("{} ... {word}, {:.1} s", scenario.name, started.elapsed().as_secs_f64());
         if outcome.is_err() {
             bed.cluster.explain();
+            bed.cluster.own_node().into_iter().for_each(Node::heal);
             failed.push(scenario.name);
         }
     }

@@ -21,6 +21,13 @@ fn lose_all(release: &Release<'_>) -> Vec<String> {
     pods
 }
 
+/// What the elected replica has saved in a ConfigMap of ours.
+fn saved(release: &Release<'_>, name: &str) -> String {
+    let map = release.admin().get(&format!("configmap/{name}")).unwrap();
+    let data = map["binaryData"].as_object().into_iter().flatten();
+    data.filter_map(|(_, bytes)| bytes.as_str()).map(crate::tls::decoded).collect()
+}
+
 /// Waits until two new replicas are ready, and says how long that took.
 fn back(bed: &Bed, release: &Release<'_>, lost: &[String], what: &str, begun: Instant) {
     let now = release.settled(2);
@@ -62,10 +69,11 @@ pub fn replicas_daemons_and_registry_lost_at_once(bed: &Bed) {
         place.run(&["rollout", "status", "daemonset/daemons", "--timeout=60s"]).accepted();
     }
     // The digests that replicas saw are saved by the elected one, for replicas that start while the registry is away.
-    until_true("the last-known digests to be saved", 2 * PATIENCE, || {
-        let saved = release.admin().get("configmap/tagwarden-last-known");
-        saved.is_some_and(|saved| saved.to_string().contains("acme/api"))
-    });
+    let load = Load::start(&bed.cluster, Mix::Enforced); // so that each has seen some
+    let known = || saved(&release, "tagwarden-last-known").contains("acme/api");
+    until_true("the last-known digests to be saved", 2 * PATIENCE, known);
+    let counts = load.finish();
+    assert!(counts.failures.is_empty(), "{:?}", counts.failures.first());
 
     let begun = Instant::now();
     bed.node().stop_registry();
@@ -104,10 +112,8 @@ pub fn bad_edit_then_all_replicas_lost(bed: &Bed) {
     let release = bed.enforce();
     let inside = shop(bed);
     try_out(&inside, API).accepted();
-    until_true("the last good policies to be saved", PATIENCE, || {
-        let saved = release.admin().get("configmap/tagwarden-last-good");
-        saved.is_some_and(|saved| saved.to_string().contains("acme"))
-    });
+    let good = || saved(&release, "tagwarden-last-good").contains("acme");
+    until_true("the last good policies to be saved", PATIENCE, good);
     let broken = json!({"data": {"acme.yaml": "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nspec: {rulez: []}\n"}});
     release.admin().run(&["patch", "configmap/tagwarden-policies", "-p", &broken.to_string()]).accepted();
     release.policies_read(false);

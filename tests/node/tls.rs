@@ -11,15 +11,19 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A caBundle of one authority.
+/// A caBundle of these authorities.
 pub fn base64(pem: &str) -> String {
     STANDARD.encode(pem)
 }
 
+/// Base64 of a text.
+pub fn decoded(text: &str) -> String {
+    String::from_utf8_lossy(&STANDARD.decode(text).unwrap_or_default()).into_owned()
+}
+
 /// The certificates of a caBundle, each PEM.
 pub fn certificates(bundle: &str) -> Vec<String> {
-    let pem = STANDARD.decode(bundle).unwrap_or_default();
-    let text = String::from_utf8_lossy(&pem).into_owned();
+    let text = decoded(bundle);
     let ends = text.split_inclusive("-----END CERTIFICATE-----");
     ends.filter(|part| part.contains("BEGIN CERTIFICATE")).map(|part| part.trim().to_owned()).collect()
 }

@@ -6,7 +6,7 @@
 use super::assets::Assets;
 use super::pki::{Authority, Identity};
 use super::process::{Process, Watchdog};
-use super::wait::{PATIENCE, until, until_true};
+use super::wait::{PATIENCE, until_true};
 use rcgen::KeyPair;
 use serde_json::json;
 use std::ffi::OsStr;
@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// The node's address, also the registry's: in a Pod, localhost is the Pod.
 pub const ADDRESS: &str = "10.99.0.1";
@@ -188,12 +189,24 @@ impl Node {
         }
     }
 
-    /// Ends the API server as a service manager does, and starts another one.
+    /// Ends the API server as a service manager does, and starts another one. Clients that hold on to their watches can
+    /// keep it for a minute, so it is killed in the end, as a service manager does as well.
     pub fn restart_api_server(&self) {
         let mut process = self.api_server.lock().expect("no scenario panics in here");
         process.signal("TERM");
-        until("the API server to end", PATIENCE, || process.ended());
+        let patient_until = Instant::now() + Duration::from_secs(5);
+        until_true("the API server to end", PATIENCE, || process.ended().is_some() || Instant::now() >= patient_until);
+        process.kill();
         *process = start_api_server(&self.folder, self.watchdog, &self.assets);
+    }
+
+    /// Brings back whatever a scenario that failed has left stopped.
+    pub fn heal(&self) {
+        self.resume_etcd();
+        let gone = self.registry.lock().expect("no scenario panics in here").ended().is_some();
+        if gone {
+            self.start_registry();
+        }
     }
 
     /// Stops etcd from running, without ending it.
