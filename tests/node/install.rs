@@ -190,6 +190,8 @@ pub fn bad_policy_in_values(bed: &Bed) {
     assert!(text.contains("tagz") && text.contains("acme.yaml:"), "helm test shows the line: {text}");
     release.change(&release.enforcing(), &release.enforcing()).accepted();
     release.policies_read(true);
+    // The failed test's Pod stays for its log, also through an uninstall, until a test succeeds.
+    release.test().accepted();
 }
 
 pub fn row_56_first_start_with_a_bad_policy(bed: &Bed) {
@@ -239,7 +241,15 @@ pub fn uninstalled_with_every_replica_stopped(bed: &Bed) {
     release.helm(&["uninstall", "tagwarden", "--wait", "--timeout=120s"]).accepted();
     bed.report.figure(format!("helm uninstall with no replica running: {:.1} s", begun.elapsed().as_secs_f64()));
     try_out(&inside, NGINX).accepted();
-    until_true("nothing of ours to be left", PATIENCE, || leftovers(bed, &release).is_empty());
+    let mut left = Vec::new();
+    until_true("nothing of ours to be left", PATIENCE, || {
+        let now = leftovers(bed, &release);
+        if now != left {
+            println!("    left: {now:?}");
+        }
+        left = now;
+        left.is_empty()
+    });
     assert!(admin.get(&format!("customresourcedefinition/{CRD}")).is_some(), "the definition is kept on purpose");
     assert!(admin.get("imagepolicies.tagwarden.dev/kept").is_some(), "and so are its objects");
     release.remove();

@@ -38,7 +38,8 @@ fn back(bed: &Bed, release: &Release<'_>, lost: &[String], what: &str, begun: In
 pub fn row_48_all_replicas_lost_under_audit(bed: &Bed) {
     let release = bed.release();
     let fail = json!({
-        "maxMode": "audit", "webhook": {"failurePolicy": "Fail"}, "policies": [policy("acme", &json!({}))],
+        "maxMode": "audit", "webhook": {"failurePolicy": "Fail"}, "infrastructureNamespaces": [INFRASTRUCTURE],
+        "policies": [policy("acme", &json!({}))],
     });
     release.install(&merged(&release.image_values(), &fail));
     let inside = shop(bed);
