@@ -47,33 +47,49 @@ impl PinKey {
         PinKey { api: Api::namespaced(cluster.client.clone(), namespace) }
     }
 
-    /// The keys of the Secret. Where there is none, one is made that holds `candidate`; where another replica is faster,
-    /// its key is taken.
+    /// The keys of the Secret. Where there is none, or one that holds nothing (the chart ships it so), `candidate` becomes
+    /// its key; where another replica is faster, its key is taken.
     ///
     /// # Errors
     /// One sentence, without anything that the Secret holds: the API server did not answer in time, or forbids it, or
     /// what the Secret holds is no key.
     pub async fn agree(&self, candidate: &[u8; BYTES]) -> Result<StoredKeys, String> {
-        if let Some(secret) = ask("read", self.api.get_opt(NAME)).await? {
-            return keys(secret);
-        }
-        let mut data = BTreeMap::from([(CURRENT.to_owned(), ByteString(candidate.to_vec()))]);
-        let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-        let mut secret = Secret { metadata, data: Some(std::mem::take(&mut data)), ..Secret::default() };
-        let made = ask("make", async {
-            match self.api.create(&PostParams::default(), &secret).await {
-                Ok(made) => Ok(Some(made)),
-                Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
-                Err(error) => Err(error),
+        let found = ask("read", self.api.get_opt(NAME)).await?;
+        let data = BTreeMap::from([(CURRENT.to_owned(), ByteString(candidate.to_vec()))]);
+        let made = match found {
+            Some(secret) if secret.data.as_ref().is_some_and(|data| !data.is_empty()) => return keys(secret),
+            // Under its resourceVersion: who comes second gets a conflict.
+            Some(mut secret) => {
+                secret.data = Some(data);
+                let made = ask("fill", unless_faster(self.api.replace(NAME, &PostParams::default(), &secret))).await;
+                wipe(&mut secret);
+                made
             }
-        });
-        let made = made.await;
-        wipe(&mut secret);
+            None => {
+                let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
+                let mut secret = Secret { metadata, data: Some(data), ..Secret::default() };
+                let made = ask("make", unless_faster(self.api.create(&PostParams::default(), &secret))).await;
+                wipe(&mut secret);
+                made.map_err(|problem| {
+                    format!("{problem}; where the chart installed us, apply it again: it brings the Secret")
+                })
+            }
+        };
         match made? {
             Some(made) => keys(made),
-            // Another replica was faster.
             None => ask("read", self.api.get(NAME)).await.and_then(keys),
         }
+    }
+}
+
+/// What was written; none where another replica was faster.
+async fn unless_faster(
+    writing: impl Future<Output = Result<Secret, kube::Error>>,
+) -> Result<Option<Secret>, kube::Error> {
+    match writing.await {
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -96,7 +112,7 @@ fn keys(mut secret: Secret) -> Result<StoredKeys, String> {
     let previous = key(&secret, PREVIOUS);
     wipe(&mut secret);
     let current =
-        current?.ok_or_else(|| format!("the Secret {NAME} has no '{CURRENT}'; delete it to have one made"))?;
+        current?.ok_or_else(|| format!("the Secret {NAME} has no '{CURRENT}'; empty its data to have one made"))?;
     Ok(StoredKeys { current, previous: previous? })
 }
 
@@ -156,12 +172,16 @@ mod tests {
                 let stored = self.stored.lock().unwrap().clone();
                 return stored.map_or_else(|| status(404, "NotFound"), |stored| response(200, &stored));
             }
+            let method = request.method().clone();
             let body = request.into_body().collect_bytes().await.unwrap();
+            let written: Value = serde_json::from_slice(&body).unwrap();
             let mut stored = self.stored.lock().unwrap();
-            if stored.is_some() {
-                return status(409, "AlreadyExists");
+            // What is there is replaced only by who read it as it is.
+            let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+            if stored.as_ref().is_some_and(|stored| method == Method::POST || version(stored) != version(&written)) {
+                return status(409, "Conflict");
             }
-            *stored = Some(serde_json::from_slice(&body).unwrap());
+            *stored = Some(written);
             response(201, stored.as_ref().unwrap())
         }
 
@@ -211,6 +231,36 @@ mod tests {
         assert_eq!(server.asked().len(), 3);
     }
 
+    /// The chart ships the Secret without data, so that no permission to create is needed.
+    #[tokio::test]
+    async fn an_empty_secret_is_filled_as_it_is() {
+        for nothing in [Value::Null, json!({})] {
+            let server = ApiServer::default();
+            let mut empty = secret(nothing);
+            empty["metadata"]["resourceVersion"] = json!("7");
+            empty["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "Helm"});
+            *server.stored.lock().unwrap() = Some(empty);
+            let keys = server.key().agree(&[3; BYTES]).await.unwrap();
+            assert_eq!(*keys.current, [3; BYTES]);
+            let path = "/api/v1/namespaces/tagwarden/secrets/tagwarden-pins";
+            assert_eq!(server.asked(), [format!("GET {path}"), format!("PUT {path}")]);
+            let stored = server.stored.lock().unwrap().clone().unwrap();
+            assert_eq!(stored["metadata"]["resourceVersion"], "7", "written under the version that was read");
+            assert_eq!(stored["metadata"]["labels"]["app.kubernetes.io/managed-by"], "Helm");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_second_to_fill_it_reads_it() {
+        let server = ApiServer::default();
+        *server.stored.lock().unwrap() = Some(secret(json!({})));
+        // The PUT meets a conflict, and what is there by then is still nothing.
+        server.failures.lock().unwrap().extend([409, 0]);
+        let problem = server.key().agree(&[2; BYTES]).await.err().unwrap();
+        assert_eq!(problem, "the Secret tagwarden-pins has no 'key'; empty its data to have one made");
+        assert_eq!(server.asked().len(), 3);
+    }
+
     #[tokio::test]
     async fn a_rotated_key_comes_with_the_one_before() {
         let server = ApiServer::default();
@@ -224,8 +274,22 @@ mod tests {
     async fn what_cannot_be_had_is_one_sentence_without_a_word_of_the_secret() {
         for (failures, stored, expected) in [
             (vec![403], Value::Null, "cannot read the Secret tagwarden-pins: the API server says 403 (Failing)"),
-            (vec![500, 0], Value::Null, "cannot make the Secret tagwarden-pins: the API server says 500 (Failing)"),
-            (vec![], secret(json!({})), "the Secret tagwarden-pins has no 'key'; delete it to have one made"),
+            (
+                vec![403, 0],
+                Value::Null,
+                "cannot make the Secret tagwarden-pins: the API server says 403 (Failing); \
+                 where the chart installed us, apply it again: it brings the Secret",
+            ),
+            (
+                vec![500, 0],
+                secret(json!({})),
+                "cannot fill the Secret tagwarden-pins: the API server says 500 (Failing)",
+            ),
+            (
+                vec![],
+                secret(json!({"previous": ZEROS})),
+                "the Secret tagwarden-pins has no 'key'; empty its data to have one made",
+            ),
             (
                 vec![],
                 secret(json!({"key": "aHVudGVyMg=="})),
