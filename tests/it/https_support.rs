@@ -44,6 +44,8 @@ pub struct Setup {
     /// In seconds.
     pub certificate_lifetime: i64,
     pub kubeconfig: Option<String>,
+    /// The namespace that it takes for its own.
+    pub own_namespace: Option<&'static str>,
     /// Further files, by name.
     pub files: Vec<(&'static str, String)>,
 }
@@ -56,6 +58,7 @@ impl Default for Setup {
             authority: Authority::new("tests", now(), 86_400).unwrap(),
             certificate_lifetime: 86_400,
             kubeconfig: None,
+            own_namespace: None,
             files: Vec::new(),
         }
     }
@@ -91,6 +94,9 @@ impl Setup {
                 command.env("KUBECONFIG", root.join("kubeconfig"))
             }
         };
+        if let Some(namespace) = self.own_namespace {
+            command.env("POD_NAMESPACE", namespace);
+        }
         Server::spawn(command, directory, self.authority)
     }
 }
@@ -99,7 +105,7 @@ impl Setup {
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("TAGWARDEN_") || name.starts_with("KUBE") {
+        if name.starts_with("TAGWARDEN_") || name.starts_with("KUBE") || name == "POD_NAMESPACE" {
             command.env_remove(name);
         }
     }
