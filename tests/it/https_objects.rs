@@ -179,7 +179,8 @@ async fn objects_come_and_go_with_the_configuration() {
 async fn a_configuration_under_which_an_object_in_force_has_errors_is_not_taken() {
     let mut selects = object("own", "release");
     selects["spec"]["namespaces"] = json!({"selector": {"matchLabels": {"environment": "prod"}}});
-    let api = ApiServer::start(200, list(&[selects])).await;
+    // Beside one that has none: the set alone would do.
+    let api = ApiServer::start(200, list(&[selects, object("other", "semver")])).await;
     let server = setup(&api, "policies: {objects: true}\ntrustedNamespaceLabels: [environment]\n").start();
     ready(&server).await;
     assert!(!server.allows("nginx:latest").await);
