@@ -29,10 +29,18 @@ test: ## everything that needs no cluster: unit, integration and doc tests; benc
 	$(TEST) --benches --no-run
 
 .PHONY: e2e
-e2e: ## the suite against a real API server (etcd and Kubernetes' programs: built once, or from KUBEBUILDER_ASSETS)
+e2e: e2e-cluster e2e-node ## the suites against a real API server and on a whole node (root; programs are built once)
+
+.PHONY: e2e-cluster
+e2e-cluster: ## the suite against a real API server (etcd and Kubernetes' programs: built once, or from KUBEBUILDER_ASSETS)
 	assets="$$(tests/cluster/assets/build.sh)" && registries="$$(tests/registries/build.sh)" && \
 	  helm="$$(tests/chart/build.sh)" && export TAGWARDEN_HELM="$$helm" && \
 	  KUBEBUILDER_ASSETS="$$assets" TAGWARDEN_REGISTRIES="$$registries" $(TEST) --test cluster
+
+# SCENARIO names scenarios by a part of their names. tests/node/harness/cluster.rs tells how to use a cluster that exists.
+.PHONY: e2e-node
+e2e-node: ## the suite on a whole node, which it starts, with the image of `make image` (SCENARIO=part of a name)
+	tests/node/run.sh $(SCENARIO)
 
 .PHONY: image
 image: ## the container image as an OCI archive (IMAGE_OUT, default target/image/tagwarden.tar), checked; pulls nothing

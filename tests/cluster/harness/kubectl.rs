@@ -39,6 +39,11 @@ impl Kubectl {
     /// Runs with `input` on standard input, for `-f -`.
     #[must_use = "say whether it should have been accepted or refused"]
     pub fn run_with(&self, arguments: &[&str], input: &str) -> Outcome {
+        Outcome::of(&mut self.command(arguments), &format!("kubectl {}", arguments.join(" ")), input)
+    }
+
+    /// A run that has not started yet, for whoever wants to change its environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg("--kubeconfig")
@@ -48,21 +53,8 @@ impl Kubectl {
         if let Some(namespace) = &self.namespace {
             command.args(["--namespace", namespace]);
         }
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("kubectl starts");
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        let input = input.to_owned();
-        // On a thread of its own: kubectl may print before it has read everything. It may also end
-        // without reading, which is no failure of ours.
-        let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-        let output = child.wait_with_output().expect("kubectl ends");
-        writer.join().expect("the writer does not panic");
-        Outcome {
-            command: format!("kubectl {}", arguments.join(" ")),
-            success: output.status.success(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        command.args(arguments);
+        command
     }
 
     /// Creates objects as they are: `kubectl create -f -`.
@@ -96,6 +88,25 @@ impl Kubectl {
 }
 
 impl Outcome {
+    /// Runs a program to its end with `input` on standard input; `shown` is what messages call it.
+    pub fn of(command: &mut Command, shown: &str, input: &str) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown} does not start: {error}"));
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        let input = input.to_owned();
+        // On a thread of its own: the program may print before it has read everything. It may also end
+        // without reading, which is no failure of ours.
+        let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+        let output = child.wait_with_output().expect("a child can be waited for");
+        writer.join().expect("the writer does not panic");
+        Outcome {
+            command: shown.to_owned(),
+            success: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     pub fn succeeded(&self) -> bool {
         self.success
     }
