@@ -23,6 +23,7 @@ help: ## list these targets
 .PHONY: test
 test: ## everything that needs no cluster: unit, integration and doc tests; benches compile
 	registries="$$(tests/registries/build.sh)" && export TAGWARDEN_REGISTRIES="$$registries" && \
+	  helm="$$(tests/chart/build.sh)" && export TAGWARDEN_HELM="$$helm" && \
 	  $(TEST) --lib --bins --test it
 	$(TEST) --doc
 	$(TEST) --benches --no-run
@@ -43,6 +44,11 @@ e2e-node: ## the suite on a whole node, which it starts, with the image of `make
 .PHONY: image
 image: ## the container image as an OCI archive (IMAGE_OUT, default target/image/tagwarden.tar), checked; pulls nothing
 	tests/image/build.sh
+
+# The tests that find these files stale write them instead.
+.PHONY: manifests
+manifests: ## what is generated from the chart: its README's values, the definition of ImagePolicy, deploy/
+	helm="$$(tests/chart/build.sh)" && TAGWARDEN_HELM="$$helm" UPDATE_MANIFESTS=1 $(TEST) --test it -- chart::generated
 
 .PHONY: lint
 lint: fmt clippy deny doc wasm fuzz-check ## format, clippy, dependencies, documentation, the engine on wasm32

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
         age: Duration::from_secs(300),
     };
     let port = Port {
-        security: Security::Tls(Arc::new(ArcSwap::from_pointee(tls))),
+        security: Security::Tls(Arc::new(ArcSwapOption::from_pointee(tls))),
         router: Router::new().route("/validate", post(constant)),
         connections: 1024,
         times: Arc::new(ArcSwap::from_pointee(times)),

@@ -1,19 +1,26 @@
 //! Certificates: an authority and leaves of it made here, and when a certificate that was given ends.
 
+mod rotation;
+mod stored;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use rotation::{Bundle, Next, RotationTimes, Seen, State, Step, leaf_is_due, plan};
+pub use stored::SecretData;
+
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    PublicKeyData, SignatureAlgorithm, SigningKey, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Clocks of two machines differ: a certificate holds from an hour before it was made.
 const BACKDATED: i64 = 3600;
@@ -53,7 +60,8 @@ pub struct Pair {
 /// An authority that signs leaves: ECDSA P-256, its key in memory.
 pub struct Authority {
     pem: String,
-    issuer: Issuer<'static, KeyPair>,
+    validity: Validity,
+    issuer: Issuer<'static, Key>,
 }
 
 impl Authority {
@@ -62,12 +70,34 @@ impl Authority {
     /// # Errors
     /// No randomness.
     pub fn new(name: &str, now: i64, lifetime: i64) -> Result<Self, CertificateError> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let key = Key(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?);
         let mut params = parameters(name, &[], now, lifetime)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key)?.pem();
-        Ok(Authority { pem, issuer: Issuer::new(params, key) })
+        let validity = validity(pem.as_bytes())?;
+        Ok(Authority { pem, validity, issuer: Issuer::new(params, key) })
+    }
+
+    /// One that was made before, from its certificate and its key, PEM.
+    ///
+    /// # Errors
+    /// Half a sentence, without anything of the key: one of them is none, or they do not belong together.
+    pub fn load(cert: &str, key: &str) -> Result<Self, CertificateError> {
+        let fail = |problem: &str| CertificateError::Read(problem.to_owned());
+        let validity = validity(cert.as_bytes())?;
+        let der = CertificateDer::from_pem_slice(cert.as_bytes()).map_err(|_| fail("its certificate is not PEM"))?;
+        let (_, certificate) =
+            X509Certificate::from_der(&der).map_err(|error| fail(&format!("its certificate is none: {error}")))?;
+        if !certificate.is_ca() {
+            return Err(fail("its certificate is no authority's"));
+        }
+        let key = Key(KeyPair::from_pem(key).map_err(|_| fail("its key is no PEM private key"))?);
+        if key.subject_public_key_info() != certificate.public_key().raw {
+            return Err(fail("its key does not fit its certificate"));
+        }
+        let issuer = Issuer::from_ca_cert_der(&der, key)?;
+        Ok(Authority { pem: cert.to_owned(), validity, issuer })
     }
 
     /// Its certificate, PEM: what clients are given to trust.
@@ -76,7 +106,19 @@ impl Authority {
         &self.pem
     }
 
-    /// A leaf for a server of these names and addresses.
+    /// Its key, PKCS #8, PEM.
+    #[must_use]
+    pub fn key_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.issuer.key().0.serialize_pem())
+    }
+
+    /// When it holds.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// A leaf for a server of these names and addresses. It never outlives the authority.
     ///
     /// # Errors
     /// A name that is none.
@@ -102,12 +144,38 @@ impl Authority {
         lifetime: i64,
     ) -> Result<Pair, CertificateError> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let lifetime = lifetime.min(self.validity.not_after.saturating_sub(now));
         let mut params = parameters(name, names, now, lifetime)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;
         let cert = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Pair { cert, key: key.serialize_pem() })
+    }
+}
+
+/// A key that is gone from memory when it is dropped.
+struct Key(KeyPair);
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl PublicKeyData for Key {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl SigningKey for Key {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.0.sign(message)
     }
 }
 
@@ -178,6 +246,15 @@ pub struct Validity {
     pub not_before: i64,
     /// To.
     pub not_after: i64,
+}
+
+impl Validity {
+    /// When two thirds of it are over, for one that was made here.
+    #[must_use]
+    pub fn two_thirds(self) -> i64 {
+        let made = self.not_before.saturating_add(BACKDATED).min(self.not_after);
+        made + (self.not_after - made) / 3 * 2
+    }
 }
 
 /// The time in which the first certificate of a PEM file holds.

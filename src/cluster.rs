@@ -1,18 +1,25 @@
 //! The cluster we serve: the only place that talks to its API server, and the only one that may be without it.
 
+mod ask;
+mod authority;
 mod document;
 mod leader;
 mod namespaces;
 mod pin_key;
 mod pull_secrets;
-mod registration;
+mod services;
+mod webhook_configurations;
 
+pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
 pub use document::Document;
 pub use leader::Leadership;
 pub use namespaces::Namespaces;
 pub use pin_key::{KeyBytes, PinKey, StoredKeys};
 pub use pull_secrets::{PullSecretBytes, PullSecretKind, PullSecrets, RawPullSecret};
-pub use registration::{Deleted, Registration, ServiceAddress, ServiceTarget, Target, Webhook, WebhookKind};
+pub use services::{ServiceAddress, Services};
+pub use webhook_configurations::{
+    Deleted, ServiceTarget, Target, Webhook, WebhookConfiguration, WebhookConfigurations, WebhookKind,
+};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 

@@ -3,6 +3,7 @@
 mod file;
 mod registries;
 mod resolve;
+mod tls;
 mod values;
 
 use std::collections::BTreeSet;
@@ -26,8 +27,8 @@ pub struct Config {
     pub webhook: SocketAddr,
     /// Address of health and metrics. Fixed while running.
     pub health: SocketAddr,
-    /// Certificate, key, and what clients must show.
-    pub tls: TlsFiles,
+    /// The certificate, and what clients must show. Where it comes from is fixed while running.
+    pub tls: Tls,
     /// Our own webhook configurations.
     pub webhooks: Webhooks,
     /// Directories of policy files.
@@ -58,26 +59,70 @@ pub struct Config {
     pub log: Log,
 }
 
-/// Where the certificate is and what clients must show.
+/// The server's certificate and what clients must show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The server's certificate chain, PEM.
-    pub cert: Option<PathBuf>,
-    /// Its key, PEM.
-    pub key: Option<PathBuf>,
+pub struct Tls {
+    /// Where the certificate comes from.
+    pub certificate: CertificateSource,
     /// Authority of client certificates; none: clients need none.
     pub client_ca: Option<PathBuf>,
     /// Names of which a client's certificate must have one; empty: any name does.
     pub client_names: Vec<String>,
 }
 
-/// Names of our own webhook configurations; none where the configuration names none.
+impl Tls {
+    /// Whether `other` gets its certificate in the same way.
+    fn is_made_like(&self, other: &Tls) -> bool {
+        std::mem::discriminant(&self.certificate) == std::mem::discriminant(&other.certificate)
+    }
+}
+
+/// Where the server's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// Files, which somebody else renews.
+    Files {
+        /// The chain, PEM.
+        cert: Option<PathBuf>,
+        /// Its key, PEM.
+        key: Option<PathBuf>,
+    },
+    /// The replicas themselves.
+    SelfManaged(SelfManaged),
+}
+
+impl Default for CertificateSource {
+    fn default() -> Self {
+        CertificateSource::Files { cert: None, key: None }
+    }
+}
+
+/// Certificates that the replicas make themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelfManaged {
+    /// Our Service, whose names the certificate gets.
+    pub service: String,
+    /// How long a certificate holds.
+    pub leaf_lifetime: Duration,
+    /// How long the authority that signs it holds.
+    pub ca_lifetime: Duration,
+}
+
+/// Our own webhook configurations; none are named: nobody waits for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Webhooks {
-    /// The ValidatingWebhookConfiguration.
+    /// Name of the ValidatingWebhookConfiguration.
     pub validating: Option<String>,
-    /// The MutatingWebhookConfiguration.
+    /// Name of the MutatingWebhookConfiguration.
     pub mutating: Option<String>,
+}
+
+impl Webhooks {
+    /// Whether none is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.validating.is_none() && self.mutating.is_none()
+    }
 }
 
 /// Bounds of one request and of all.
@@ -144,7 +189,7 @@ impl Default for Config {
         Config {
             webhook: (Ipv4Addr::UNSPECIFIED, 8443).into(),
             health: (Ipv4Addr::UNSPECIFIED, 8080).into(),
-            tls: TlsFiles::default(),
+            tls: Tls::default(),
             webhooks: Webhooks::default(),
             policy_dirs: Vec::new(),
             settings: Settings { trusted_labels: TrustedLabels::Only(Vec::new()), ..Settings::default() },
@@ -251,6 +296,9 @@ impl Config {
         if listen(self) != listen(new) {
             keys.push("listen");
         }
+        if !self.tls.is_made_like(&new.tls) {
+            keys.push("tls.mode");
+        }
         if self.limits != new.limits || engine_limits(self) != engine_limits(new) {
             keys.push("limits");
         }
@@ -265,6 +313,9 @@ impl Config {
     pub fn reloaded(&self, mut new: Config) -> Config {
         new.webhook = self.webhook;
         new.health = self.health;
+        if !self.tls.is_made_like(&new.tls) {
+            new.tls = self.tls.clone();
+        }
         new.limits = self.limits;
         new.settings.max_images = self.settings.max_images;
         new.settings.max_reference_bytes = self.settings.max_reference_bytes;

@@ -4,7 +4,9 @@ pub mod accept;
 mod activity;
 mod admit;
 mod body;
+mod ca_bundle;
 mod case;
+mod clients;
 mod deadline;
 mod facts;
 mod health;
@@ -13,6 +15,7 @@ mod mutate;
 mod pins;
 mod reload;
 mod routes;
+mod self_managed;
 mod slot;
 mod state;
 mod sticky;
@@ -24,7 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -39,8 +42,8 @@ use self::home::Home;
 use self::pins::Pins;
 use self::reload::{Policies, Reloader, times, use_policies};
 use self::state::{Live, Parts, Shared};
-use crate::cluster::{Cluster, Namespaces, PullSecrets};
-use crate::config::Config;
+use crate::cluster::{Cluster, Namespaces, PullSecrets, WebhookConfigurations, own_namespace};
+use crate::config::{CertificateSource, Config};
 use crate::document::{Color, render};
 use crate::metrics::Metrics;
 use crate::policy::{PolicySet, Seconds};
@@ -109,6 +112,7 @@ pub struct Running {
 /// is up, not ready, and refuses what it is asked.
 pub async fn start(options: Options) -> Result<Running, StartError> {
     let Options { config, source, cluster } = options;
+    fits(&config, cluster.as_ref()).map_err(|sentence| StartError::Sentence(sentence.to_owned()))?;
     let (certificate, tls) = reload::first_certificate(&config.tls).map_err(StartError::Sentence)?;
     let mut policies = Policies::new(&config.policy_dirs);
     policies.changed();
@@ -140,8 +144,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let live = Live { config, policies: set };
     let shared =
         Arc::new(Shared::new(live, Parts { namespaces, metrics: Arc::clone(&metrics), resolver, pull_secrets, pins }));
-    metrics.certificate_in_use(tls.validity.not_after);
-    shared.readiness.certificate(tls.validity);
+    let front = Arc::new(ArcSwapOption::empty());
+    if let Some(tls) = tls {
+        reload::use_certificate(Ok(tls), &front, &shared);
+    }
     if let Some(set) = &shared.live.load().policies {
         use_policies(set, &shared.readiness, &metrics);
     }
@@ -149,11 +155,17 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         reload::refuse_policies(refused, &shared);
     }
 
-    let tls = Arc::new(ArcSwap::from_pointee(tls));
+    if let Some(home) = home.as_ref().filter(|_| certificate.is_none()) {
+        self_managed::keep(Arc::clone(&shared), Arc::clone(&front), home);
+    }
+    if let Some(cluster) = cluster.as_ref().filter(|_| !shared.live.load().config.webhooks.is_empty()) {
+        ca_bundle::wait(Arc::clone(&shared), Arc::clone(&front), WebhookConfigurations::of(cluster));
+    }
+
     let (phase, phases) = watch::channel(Phase::Serving);
     let (health_phase, health_phases) = watch::channel(Phase::Serving);
     let webhook_port = Port {
-        security: Security::Tls(Arc::clone(&tls)),
+        security: Security::Tls(Arc::clone(&front)),
         router: routes::router(Arc::clone(&shared)),
         connections,
         times: Arc::clone(&times),
@@ -167,7 +179,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         times: Arc::new(ArcSwap::from_pointee(Times { header: HEALTH_IDLE, idle: HEALTH_IDLE, ..**times.load() })),
         metrics: None,
     };
-    let reloader = Reloader::new(Arc::clone(&shared), tls, times, policies, certificate, source);
+    let reloader = Reloader::new(Arc::clone(&shared), front, times, policies, certificate, source);
     let running = Running {
         webhook: local_address(&webhook)?,
         health: local_address(&health)?,
@@ -226,6 +238,26 @@ impl Running {
             () = self.stop() => {}
             _ = signals.recv() => tracing::warn!("ended at once by a second signal"),
         }
+    }
+}
+
+/// What the settings ask of the place that the server runs in.
+///
+/// # Errors
+/// One sentence that says what is missing.
+fn fits(config: &Config, cluster: Option<&Cluster>) -> Result<(), &'static str> {
+    let self_managed = matches!(config.tls.certificate, CertificateSource::SelfManaged(_));
+    match cluster {
+        None if self_managed => Err(
+            "'tls.mode: self-managed' needs a cluster, whose Secret holds the authority:              take out --no-cluster and --dev, or write 'mode: files'",
+        ),
+        None if !config.webhooks.is_empty() => Err(
+            "'webhooks' needs a cluster, where these configurations are:              take out --no-cluster and --dev, or 'webhooks'",
+        ),
+        Some(_) if self_managed && own_namespace().is_none() => {
+            Err("'tls.mode: self-managed' needs to know its own namespace: set POD_NAMESPACE")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::certs;
 use crate::cluster::Cluster;
-use crate::config::{Config, LogFormat, Overrides};
+use crate::config::{CertificateSource, Config, LogFormat, Overrides};
 use crate::document::Color;
 use crate::policy::Mode;
 use crate::server::{self, Options, Source, StartError};
@@ -150,7 +150,7 @@ fn develop(config: &Config, overrides: &mut Overrides) -> Result<(), String> {
     if config.policy_dirs.is_empty() {
         overrides.policy_dirs = vec![PathBuf::from(DEV_POLICIES)];
     }
-    if config.tls.cert.is_none() && config.tls.key.is_none() {
+    if let CertificateSource::Files { cert: None, key: None } = config.tls.certificate {
         let made = certs::develop(Path::new(DEV_CERTIFICATES), server::now());
         let files = made.map_err(|error| format!("error: {error}"))?;
         overrides.tls_cert = Some(files.cert);

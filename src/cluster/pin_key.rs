@@ -1,16 +1,15 @@
 //! The key of proofs that all replicas share: a Secret in our own namespace, made by whoever comes first.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use tokio::time::timeout;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Cluster;
+use super::ask::ask_in_private;
 
 /// The Secret's name; RBAC names it too.
 const NAME: &str = "tagwarden-pins";
@@ -19,8 +18,6 @@ const CURRENT: &str = "key";
 /// What signed until a rotation; may be absent.
 const PREVIOUS: &str = "previous";
 const BYTES: usize = 32;
-/// The longest that one question to the API server may take.
-const TIME: Duration = Duration::from_secs(5);
 
 /// A key; gone from memory when it is dropped.
 pub type KeyBytes = Zeroizing<[u8; BYTES]>;
@@ -47,56 +44,58 @@ impl PinKey {
         PinKey { api: Api::namespaced(cluster.client.clone(), namespace) }
     }
 
-    /// The keys of the Secret. Where there is none, one is made that holds `candidate`; where another replica is faster,
-    /// its key is taken.
+    /// The keys of the Secret. Where there is none, or an empty one (as the chart ships it), one is made that holds
+    /// `candidate`; where another replica is faster, its key is taken.
     ///
     /// # Errors
     /// One sentence, without anything that the Secret holds: the API server did not answer in time, or forbids it, or
     /// what the Secret holds is no key.
     pub async fn agree(&self, candidate: &[u8; BYTES]) -> Result<StoredKeys, String> {
-        if let Some(secret) = ask("read", self.api.get_opt(NAME)).await? {
-            return keys(secret);
-        }
-        let mut data = BTreeMap::from([(CURRENT.to_owned(), ByteString(candidate.to_vec()))]);
-        let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-        let mut secret = Secret { metadata, data: Some(std::mem::take(&mut data)), ..Secret::default() };
-        let made = ask("make", async {
-            match self.api.create(&PostParams::default(), &secret).await {
+        let read = format!("read the Secret {NAME}");
+        let empty = match ask_in_private(&read, self.api.get_opt(NAME)).await? {
+            Some(secret) if !is_empty(&secret) => return keys(secret),
+            empty => empty,
+        };
+        let metadata = match &empty {
+            Some(secret) => secret.metadata.clone(),
+            None => ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
+        };
+        let data = BTreeMap::from([(CURRENT.to_owned(), ByteString(candidate.to_vec()))]);
+        let mut filled = Secret { metadata, data: Some(data), ..empty.clone().unwrap_or_default() };
+        let params = PostParams::default();
+        let make = format!("make the Secret {NAME}");
+        let made = ask_in_private(&make, async {
+            // The resource version of the empty one lets only the first of several replicas through.
+            let made = match &empty {
+                Some(_) => self.api.replace(NAME, &params, &filled).await,
+                None => self.api.create(&params, &filled).await,
+            };
+            match made {
                 Ok(made) => Ok(Some(made)),
                 Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
                 Err(error) => Err(error),
             }
         });
         let made = made.await;
-        wipe(&mut secret);
+        wipe(&mut filled);
         match made? {
             Some(made) => keys(made),
             // Another replica was faster.
-            None => ask("read", self.api.get(NAME)).await.and_then(keys),
+            None => ask_in_private(&read, self.api.get(NAME)).await.and_then(keys),
         }
     }
 }
 
-/// The API server's own words may quote what a Secret holds where it cannot be decoded: only a status' reason is told.
-async fn ask<T>(what: &str, question: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-    let problem = match timeout(TIME, question).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if !status.reason.is_empty() => {
-            format!("the API server says {} ({})", status.code, status.reason)
-        }
-        Ok(Err(kube::Error::Api(status))) => format!("the API server says {}", status.code),
-        Ok(Err(_)) => "the API server cannot be asked, or its answer not be read".to_owned(),
-        Err(_) => "the API server did not answer in time".to_owned(),
-    };
-    Err(format!("cannot {what} the Secret {NAME}: {problem}"))
+fn is_empty(secret: &Secret) -> bool {
+    secret.data.as_ref().is_none_or(BTreeMap::is_empty)
 }
 
 fn keys(mut secret: Secret) -> Result<StoredKeys, String> {
     let current = key(&secret, CURRENT);
     let previous = key(&secret, PREVIOUS);
     wipe(&mut secret);
-    let current =
-        current?.ok_or_else(|| format!("the Secret {NAME} has no '{CURRENT}'; delete it to have one made"))?;
+    let current = current?
+        .ok_or_else(|| format!("the Secret {NAME} has no '{CURRENT}'; take out all of its data to have one made"))?;
     Ok(StoredKeys { current, previous: previous? })
 }
 
@@ -157,11 +156,14 @@ mod tests {
                 return stored.map_or_else(|| status(404, "NotFound"), |stored| response(200, &stored));
             }
             let body = request.into_body().collect_bytes().await.unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
             let mut stored = self.stored.lock().unwrap();
-            if stored.is_some() {
-                return status(409, "AlreadyExists");
+            // A create meets nothing, an update what it read.
+            let met = stored.as_ref().map(|stored| &stored["metadata"]["resourceVersion"]);
+            if met != body["metadata"].get("resourceVersion") {
+                return status(409, "Conflict");
             }
-            *stored = Some(serde_json::from_slice(&body).unwrap());
+            *stored = Some(body);
             response(201, stored.as_ref().unwrap())
         }
 
@@ -201,6 +203,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_empty_secret_is_filled_by_the_first_replica() {
+        let empty = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tagwarden-pins", "resourceVersion": "7", "labels": {"a": "b"}}});
+        let server = ApiServer::default();
+        *server.stored.lock().unwrap() = Some(empty.clone());
+        assert_eq!(*server.key().agree(&[1; BYTES]).await.unwrap().current, [1; BYTES]);
+        let path = "/api/v1/namespaces/tagwarden/secrets/tagwarden-pins";
+        assert_eq!(server.asked(), [format!("GET {path}"), format!("PUT {path}")]);
+        let stored = server.stored.lock().unwrap().clone().unwrap();
+        assert_eq!(stored["metadata"], empty["metadata"], "its labels stay");
+        assert_eq!(*server.key().agree(&[2; BYTES]).await.unwrap().current, [1; BYTES]);
+    }
+
+    #[tokio::test]
     async fn who_comes_second_to_make_it_reads_it() {
         let server = ApiServer::default();
         *server.stored.lock().unwrap() = Some(secret(json!({"key": ZEROS})));
@@ -225,7 +240,11 @@ mod tests {
         for (failures, stored, expected) in [
             (vec![403], Value::Null, "cannot read the Secret tagwarden-pins: the API server says 403 (Failing)"),
             (vec![500, 0], Value::Null, "cannot make the Secret tagwarden-pins: the API server says 500 (Failing)"),
-            (vec![], secret(json!({})), "the Secret tagwarden-pins has no 'key'; delete it to have one made"),
+            (
+                vec![],
+                secret(json!({"keys": ZEROS})),
+                "the Secret tagwarden-pins has no 'key'; take out all of its data to have one made",
+            ),
             (
                 vec![],
                 secret(json!({"key": "aHVudGVyMg=="})),

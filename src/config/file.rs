@@ -16,7 +16,7 @@ object! {
         listen: "listen" => Option<Listen>,
         /// The certificate, and whether clients must have one.
         tls: "tls" => Option<Tls>,
-        /// Our own webhook configurations.
+        /// Our own webhook configurations: readiness waits until the API server trusts our certificate by them.
         webhooks: "webhooks" => Option<Webhooks>,
         /// Where policies are, and what holds for all of them.
         policies: "policies" => Option<Policies>,
@@ -68,7 +68,7 @@ choice! {
     pub enum TlsMode {
         /// From files.
         Files = "files",
-        /// The server makes it (not supported yet).
+        /// The replicas make it: an authority in a Secret that they share, and a short-lived certificate in each.
         SelfManaged = "self-managed",
     }
 }
@@ -78,10 +78,16 @@ object! {
     pub struct Tls {
         /// Where the certificate comes from (default files).
         mode: "mode" => Option<Spanned<TlsMode>>,
-        /// The certificate chain, PEM.
-        cert: "cert" => Option<String>,
-        /// Its key, PEM.
-        key: "key" => Option<String>,
+        /// The certificate chain, PEM; under mode files.
+        cert: "cert" => Option<Text>,
+        /// Its key, PEM; under mode files.
+        key: "key" => Option<Text>,
+        /// Our Service, whose names the certificate gets; under mode self-managed.
+        service: "service" => Option<Text>,
+        /// How long a certificate holds; under mode self-managed (default 168h, from 2m to 720h).
+        leaf_lifetime: "leafLifetime" => Option<Spanned<Interval>>,
+        /// How long the authority holds; under mode self-managed (default 8760h, from four times leafLifetime to 87600h).
+        ca_lifetime: "caLifetime" => Option<Spanned<Interval>>,
         /// With it, clients must show a certificate of this authority.
         client_ca: "clientCA" => Option<String>,
         /// With them, the client's certificate must have one of these names (CN or DNS).
@@ -90,7 +96,7 @@ object! {
 }
 
 object! {
-    /// Our own webhook configurations, by their names.
+    /// Our own webhook configurations, by name.
     pub struct Webhooks {
         /// The ValidatingWebhookConfiguration.
         validating: "validating" => Option<Text>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::file::{ConfigFile, Text};
 use super::values::{Interval, Size};
-use super::{Config, Limits, Log, Overrides, TlsFiles, file};
+use super::{CertificateSource, Config, Limits, Log, Overrides, file, tls};
 use crate::document::{Diagnostic, Read, Reader, Source, Spanned, Value, parse};
 use crate::policy::TrustedLabels;
 use crate::review::{ExemptRequesters, WorkloadKind, Workloads};
@@ -34,7 +34,7 @@ pub(super) fn config(name: &str, text: &str, overrides: &Overrides) -> Result<Co
     if !problems.is_empty() {
         return Err(problems);
     }
-    override_with(overrides, &mut config);
+    override_with(overrides, &mut config).map_err(|sentence| vec![Diagnostic::of_file(name, sentence)])?;
     Ok(config)
 }
 
@@ -43,12 +43,9 @@ fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {
         set(&mut config.webhook, address(listen.webhook, reader));
         set(&mut config.health, address(listen.health, reader));
     }
-    if let Some(tls) = file.tls {
-        config.tls = tls_files(tls, reader);
-    }
-    if let Some(webhooks) = file.webhooks {
-        config.webhooks.validating = object_name(webhooks.validating, reader);
-        config.webhooks.mutating = object_name(webhooks.mutating, reader);
+    config.webhooks = tls::webhooks(file.webhooks, reader);
+    if let Some(written) = file.tls {
+        config.tls = tls::tls(written, &config.webhooks, reader);
     }
     if let Some(policies) = file.policies {
         let dirs = policies.dirs.unwrap_or_default();
@@ -110,33 +107,6 @@ fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {
     if let Some(log) = file.log {
         config.log = Log { format: log.format, level: log.level.unwrap_or(config.log.level) };
     }
-}
-
-fn tls_files(tls: file::Tls, reader: &mut Reader<'_>) -> TlsFiles {
-    let names = tls.client_names;
-    if let (Some(names), None) = (&names, &tls.client_ca) {
-        let message = "'clientNames' without 'clientCA': nobody would check the names";
-        let error = reader.error(names.span.clone(), message);
-        error.help.push("name the authority of the clients in 'clientCA'".to_owned());
-    }
-    TlsFiles {
-        cert: tls.cert.map(Into::into),
-        key: tls.key.map(Into::into),
-        client_ca: tls.client_ca.map(Into::into),
-        client_names: names.map(|names| names.value).unwrap_or_default(),
-    }
-}
-
-/// The name of an object: `/` and `%` would lead elsewhere in the API server's paths.
-fn object_name(written: Option<Text>, reader: &mut Reader<'_>) -> Option<String> {
-    let written = written?;
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    if written.value.is_empty() || written.value.len() > 253 || !written.value.chars().all(fits) {
-        let error = reader.error(written.span, "not an object's name");
-        error.help.push("write the webhook configuration's metadata.name".to_owned());
-        return None;
-    }
-    Some(written.value)
 }
 
 fn workloads(written: Vec<Spanned<file::Workload>>, config: &mut Config, reader: &mut Reader<'_>) {
@@ -206,8 +176,6 @@ fn later_keys(file: &ConfigFile, reader: &mut Reader<'_>) {
     refuse(full(&file.releases), "'releases'");
     let objects = file.policies.as_ref().and_then(|p| p.objects.as_ref());
     refuse(unless(objects, &false), "'policies.objects: true'");
-    let mode = file.tls.as_ref().and_then(|tls| tls.mode.as_ref());
-    refuse(unless(mode, &file::TlsMode::Files), "'tls.mode: self-managed'");
 }
 
 /// The place of a value that is not this one.
@@ -215,7 +183,9 @@ fn unless<T: PartialEq>(written: Option<&Spanned<T>>, default: &T) -> Option<cra
     written.filter(|written| written.value != *default).map(|written| written.span.clone())
 }
 
-fn override_with(overrides: &Overrides, config: &mut Config) {
+/// # Errors
+/// One sentence: a flag contradicts the file.
+fn override_with(overrides: &Overrides, config: &mut Config) -> Result<(), String> {
     if !overrides.policy_dirs.is_empty() {
         config.policy_dirs.clone_from(&overrides.policy_dirs);
     }
@@ -223,9 +193,19 @@ fn override_with(overrides: &Overrides, config: &mut Config) {
     set(&mut config.health, overrides.health);
     set(&mut config.settings.max_mode, overrides.max_mode);
     config.log.format = overrides.log_format.or(config.log.format);
-    let tls = &mut config.tls;
-    tls.cert = overrides.tls_cert.clone().or(tls.cert.take());
-    tls.key = overrides.tls_key.clone().or(tls.key.take());
+    match &mut config.tls.certificate {
+        CertificateSource::Files { cert, key } => {
+            *cert = overrides.tls_cert.clone().or(cert.take());
+            *key = overrides.tls_key.clone().or(key.take());
+        }
+        CertificateSource::SelfManaged(_) if overrides.tls_cert.is_some() || overrides.tls_key.is_some() => {
+            return Err("'tls.mode: self-managed' makes its certificate itself: take out --tls-cert and --tls-key \
+                 (TAGWARDEN_TLS_CERT, TAGWARDEN_TLS_KEY), or write 'mode: files'"
+                .to_owned());
+        }
+        CertificateSource::SelfManaged(_) => {}
+    }
+    Ok(())
 }
 
 fn set<T>(to: &mut T, value: Option<T>) {

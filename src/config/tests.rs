@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, LogFormat, Overrides, config_schema};
+use super::{CertificateSource, Config, LogFormat, Overrides, SelfManaged, Webhooks, config_schema};
 use crate::policy::{Mode, NoPolicy, TrustedLabels};
 use crate::registry::{ConfiguredCredentials, Helper};
 
@@ -15,7 +15,7 @@ fn read(text: &str) -> Result<Config, super::ConfigError> {
 const EVERY_KEY: &str = r#"
 listen: {webhook: "127.0.0.1:9443", health: "[::1]:9080"}
 tls: {mode: files, cert: a.pem, key: b.pem, clientCA: ca.pem, clientNames: [kube-apiserver]}
-webhooks: {validating: ours-validating, mutating: ours.mutating}
+webhooks: {validating: tagwarden, mutating: tagwarden.mutating}
 policies: {dirs: [one, two], objects: false, allowEmpty: true, noPolicy: warn, maxMode: audit}
 trustedNamespaceLabels: [environment]
 infrastructureNamespaces: [cilium]
@@ -51,8 +51,12 @@ fn every_key_is_read() {
     assert_eq!(config.webhook.to_string(), "127.0.0.1:9443");
     assert_eq!(config.health.to_string(), "[::1]:9080");
     assert_eq!(config.tls.client_names, ["kube-apiserver"]);
-    assert_eq!(config.webhooks.validating.as_deref(), Some("ours-validating"));
-    assert_eq!(config.webhooks.mutating.as_deref(), Some("ours.mutating"));
+    assert_eq!(config.tls.client_ca, Some("ca.pem".into()));
+    let files = CertificateSource::Files { cert: Some("a.pem".into()), key: Some("b.pem".into()) };
+    assert_eq!(config.tls.certificate, files);
+    let webhooks =
+        Webhooks { validating: Some("tagwarden".to_owned()), mutating: Some("tagwarden.mutating".to_owned()) };
+    assert_eq!(config.webhooks, webhooks);
     assert_eq!(config.policy_dirs, [PathBuf::from("one"), PathBuf::from("two")]);
     assert!(config.settings.allow_empty);
     assert_eq!(config.settings.no_policy, NoPolicy::Warn);
@@ -124,8 +128,8 @@ fn flags_win_over_the_file() {
     assert_eq!(config.policy_dirs, [PathBuf::from("flag")]);
     assert_eq!(config.settings.max_mode, Mode::Warn);
     assert_eq!(config.webhook.port(), 1);
-    assert_eq!(config.tls.cert, Some("flag.pem".into()));
-    assert_eq!(config.tls.key, Some("file.key".into()), "what no flag says stays");
+    let files = CertificateSource::Files { cert: Some("flag.pem".into()), key: Some("file.key".into()) };
+    assert_eq!(config.tls.certificate, files, "what no flag says stays");
 }
 
 /// Each bad value, and a part of what is said about it.
@@ -142,7 +146,10 @@ fn problems_name_the_place_and_the_remedy() {
         ("limits: {bodyBytes: 16MB}", "not a size"),
         ("limits: {bodyBytes: 2MiB, inFlightBytes: 1MiB}", "never fits"),
         ("tls: {clientNames: [a]}", "'clientNames' without 'clientCA'"),
-        ("tls: {mode: self-managed}", "is not supported yet"),
+        ("tls: {mode: self_managed}", "did you mean 'self-managed'?"),
+        ("webhooks: {validating: \"\"}", "config.yaml:1:24: error: not the name of a webhook configuration"),
+        ("webhooks: {mutating: Tagwarden}", "not the name of a webhook configuration"),
+        ("webhooks: {validate: a}", "did you mean 'validating'?"),
         ("policies: {objects: true}", "'policies.objects: true' is not supported yet"),
         ("releases: [{}]", "'releases' is not supported yet"),
         ("registries: [{hots: a.io}]", "did you mean 'host'?"),
@@ -173,6 +180,66 @@ fn problems_name_the_place_and_the_remedy() {
         let said = read(text).unwrap_err().to_string();
         assert!(said.contains(expected), "{text}: {said}");
     }
+}
+
+fn self_managed(tls: &str) -> String {
+    format!("tls: {{mode: self-managed, {tls}}}\nwebhooks: {{validating: tagwarden}}\n")
+}
+
+#[test]
+fn certificates_of_our_own_have_a_service_and_lifetimes() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    for (text, leaf, ca) in [
+        ("service: tagwarden", hours(168), hours(8760)),
+        ("service: tagwarden, leafLifetime: 2m, caLifetime: 8m", Duration::from_secs(120), Duration::from_secs(480)),
+        ("service: tagwarden, leafLifetime: 720h, caLifetime: 87600h", hours(720), hours(87_600)),
+    ] {
+        let config = read(&self_managed(text)).unwrap();
+        let service = "tagwarden".to_owned();
+        let expected = SelfManaged { service, leaf_lifetime: leaf, ca_lifetime: ca };
+        assert_eq!(config.tls.certificate, CertificateSource::SelfManaged(expected), "{text}");
+    }
+    let config = read(&self_managed("service: a, clientCA: ca.pem, clientNames: [kube-apiserver]")).unwrap();
+    assert_eq!((config.tls.client_ca, config.tls.client_names.len()), (Some("ca.pem".into()), 1));
+}
+
+#[test]
+fn certificates_of_two_origins_contradict_each_other() {
+    for (text, expected) in [
+        (self_managed("service: a, cert: a.pem"), "config.yaml:1:45: error: 'cert' contradicts 'mode: self-managed'"),
+        (self_managed("service: a, key: a.pem"), "'key' contradicts 'mode: self-managed'"),
+        (self_managed("leafLifetime: 2m"), "'mode: self-managed' without 'service'"),
+        (self_managed("service: a.b.svc"), "not a Service's name"),
+        (self_managed("service: 1a"), "not a Service's name"),
+        (self_managed("service: a, leafLifetime: 119s"), "from 2m to 720h"),
+        (self_managed("service: a, leafLifetime: 721h"), "from 2m to 720h"),
+        (self_managed("service: a, caLifetime: 671h"), "four times 'leafLifetime'"),
+        (self_managed("service: a, leafLifetime: 2m, caLifetime: 479s"), "four times 'leafLifetime'"),
+        (self_managed("service: a, caLifetime: 87601h"), "to 87600h"),
+        (self_managed("service: a, clientNames: [b]"), "'clientNames' without 'clientCA'"),
+        ("tls: {mode: self-managed, service: a}".to_owned(), "without 'webhooks'"),
+        ("tls: {service: a}".to_owned(), "'service' contradicts 'mode: files'"),
+        ("tls: {mode: files, leafLifetime: 2m}".to_owned(), "'leafLifetime' contradicts 'mode: files'"),
+        ("tls: {caLifetime: 2m}".to_owned(), "'caLifetime' contradicts 'mode: files'"),
+    ] {
+        let said = read(&text).unwrap_err().to_string();
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    let flags = Overrides { tls_key: Some("flag.pem".into()), ..Overrides::default() };
+    let said = Config::from_text("config.yaml", &self_managed("service: a"), &flags).unwrap_err().to_string();
+    assert!(said.contains("take out --tls-cert and --tls-key"), "{said}");
+}
+
+#[test]
+fn where_the_certificate_comes_from_does_not_change_while_running() {
+    let files = read("tls: {cert: a, key: b}\nwebhooks: {validating: tagwarden}").unwrap();
+    let own = read(&self_managed("service: a, leafLifetime: 2m")).unwrap();
+    assert_eq!(files.needing_restart(&own), ["tls.mode"]);
+    assert_eq!(files.reloaded(own.clone()).tls, files.tls);
+    assert_eq!(own.reloaded(files.clone()).tls, own.tls);
+    let other = read(&self_managed("service: b")).unwrap();
+    assert_eq!(own.needing_restart(&other), Vec::<&str>::new());
+    assert_eq!(own.reloaded(other.clone()).tls, other.tls);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt as _;
@@ -69,8 +69,8 @@ pub struct Times {
 pub enum Security {
     /// No.
     Plain,
-    /// Yes; new connections get what is in there.
-    Tls(Arc<ArcSwap<Tls>>),
+    /// Yes; new connections get what is in there. Until there is something, they are closed.
+    Tls(Arc<ArcSwapOption<Tls>>),
 }
 
 /// A port: what it speaks, what answers behind it, and its bounds.
@@ -142,7 +142,10 @@ async fn connection(stream: TcpStream, port: Arc<Port>, phase: watch::Receiver<P
     let Security::Tls(tls) = &port.security else {
         return http1_connection(stream, port.router.clone(), times, phase).await;
     };
-    let tls = tls.load_full();
+    let Some(tls) = tls.load_full() else {
+        port.rejected("no-certificate");
+        return;
+    };
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
     let stream = match timeout(times.handshake, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -320,8 +323,8 @@ async fn drive<C>(
     }
 }
 
-/// Between 90 and 110 of a hundred parts, so that connections made together do not end together.
-fn jittered(age: Duration) -> Duration {
+/// Between 90 and 110 of a hundred parts, so that what began together does not go on together.
+pub(super) fn jittered(age: Duration) -> Duration {
     let random = u32::try_from(RandomState::new().hash_one(()) % 21).unwrap_or_default();
     age / 100 * (90 + random)
 }

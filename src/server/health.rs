@@ -26,7 +26,19 @@ pub struct Readiness {
     policies: AtomicBool,
     problems: ArcSwap<Vec<String>>,
     namespaces: Namespaces,
+    ca_bundle: ArcSwap<CaBundle>,
     ending: AtomicBool,
+}
+
+/// Whether the API server trusts our certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum CaBundle {
+    /// The configuration names no webhook configuration that could say so.
+    Unasked,
+    /// Not yet, for this reason.
+    Missing(String),
+    /// It did once.
+    InPlace,
 }
 
 /// One condition and what there is to say of it.
@@ -46,6 +58,7 @@ impl Readiness {
             policies: AtomicBool::new(false),
             problems: ArcSwap::default(),
             namespaces,
+            ca_bundle: ArcSwap::from_pointee(CaBundle::Unasked),
             ending: AtomicBool::new(false),
         }
     }
@@ -67,21 +80,32 @@ impl Readiness {
         self.problems.store(Arc::new(problems));
     }
 
+    /// The API server does not trust our certificate yet, for this reason. From the first time on it is waited for.
+    pub fn ca_bundle_missing(&self, problem: String) {
+        self.ca_bundle.store(Arc::new(CaBundle::Missing(problem)));
+    }
+
+    /// The API server trusts our certificate.
+    pub fn ca_bundle_in_place(&self) {
+        self.ca_bundle.store(Arc::new(CaBundle::InPlace));
+    }
+
     /// The server is about to end.
     pub fn ending(&self) {
         self.ending.store(true, Ordering::Release);
     }
 
-    fn conditions(&self, now: i64) -> [Condition; 4] {
+    fn conditions(&self, now: i64) -> Vec<Condition> {
         let not_before = self.not_before.load(Ordering::Acquire);
         let left = self.not_after.load(Ordering::Acquire).saturating_sub(now);
         let begun = not_before <= now;
         let ending = self.ending.load(Ordering::Acquire);
-        [
+        let mut conditions = vec![
             Condition {
                 name: "certificate",
                 met: begun && left > EXPIRY_MARGIN,
                 detail: match (begun, left) {
+                    (false, _) if not_before == i64::MAX => "there is none yet".to_owned(),
                     (false, _) => "not valid yet".to_owned(),
                     (true, i64::MIN..=0) => "has ended".to_owned(),
                     (true, left) => format!("{left} seconds left"),
@@ -98,7 +122,21 @@ impl Readiness {
                 met: !ending,
                 detail: if ending { "about to end".to_owned() } else { String::new() },
             },
-        ]
+        ];
+        conditions.extend(self.ca_bundle.load().condition());
+        conditions
+    }
+}
+
+impl CaBundle {
+    /// None: it is no condition.
+    fn condition(&self) -> Option<Condition> {
+        let (met, detail) = match self {
+            CaBundle::Unasked => return None,
+            CaBundle::Missing(problem) => (false, problem.clone()),
+            CaBundle::InPlace => (true, String::new()),
+        };
+        Some(Condition { name: "caBundle", met, detail })
     }
 }
 
@@ -177,6 +215,18 @@ mod tests {
         assert!(ready(&readiness, NOW), "the old policies are still in force");
         readiness.ending();
         assert!(!ready(&readiness, NOW));
+    }
+
+    #[test]
+    fn row_55_where_a_ca_bundle_is_waited_for_it_must_be_in_place() {
+        let readiness = fit();
+        assert!(ready(&readiness, NOW), "nobody waits");
+        readiness.ca_bundle_missing("it is empty".to_owned());
+        assert!(!ready(&readiness, NOW));
+        let told = readiness.conditions(NOW).into_iter().find(|condition| condition.name == "caBundle").unwrap();
+        assert_eq!(told.detail, "it is empty");
+        readiness.ca_bundle_in_place();
+        assert!(ready(&readiness, NOW));
     }
 
     /// Row 53: not ready before the certificate ends.

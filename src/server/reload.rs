@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::accept::Times;
+use super::clients::Clients;
 use super::state::{Live, Shared, hosts};
 use super::tls::{self, Tls};
-use crate::config::{Config, Overrides, TlsFiles};
+use crate::config::{self, CertificateSource, Config, Overrides};
 use crate::document::Diagnostic;
 use crate::metrics::Metrics;
 use crate::policy::PolicySet;
@@ -86,22 +87,22 @@ impl Policies {
 
 /// The certificate's files under watch.
 pub(super) struct Certificate {
-    files: TlsFiles,
+    settings: config::Tls,
     watch: Watch,
 }
 
 impl Certificate {
     /// # Errors
     /// Certificate or key is not named.
-    fn new(files: TlsFiles) -> Result<Self, String> {
-        let (Some(cert), Some(key)) = (&files.cert, &files.key) else {
+    fn new(settings: config::Tls) -> Result<Self, String> {
+        let CertificateSource::Files { cert: Some(cert), key: Some(key) } = &settings.certificate else {
             return Err(
                 "a certificate and its key are needed: name both by --tls-cert and --tls-key, or use --dev".to_owned()
             );
         };
-        let all = [Some(cert), Some(key), files.client_ca.as_ref()];
+        let all = [Some(cert), Some(key), settings.client_ca.as_ref()];
         let targets = all.into_iter().flatten().cloned().map(Target::File).collect();
-        Ok(Certificate { watch: Watch::new(targets), files })
+        Ok(Certificate { watch: Watch::new(targets), settings })
     }
 
     /// What the files say where that differs from the last time.
@@ -116,7 +117,7 @@ impl Certificate {
         let (Some(cert), Some(key)) = (parts.next(), parts.next()) else {
             return Some(Err("certificate or key is missing".to_owned()));
         };
-        let client_names = &self.files.client_names;
+        let client_names = &self.settings.client_names;
         Some(Tls::new(&tls::Files { cert, key, client_ca: parts.next(), client_names }))
     }
 }
@@ -124,10 +125,11 @@ impl Certificate {
 /// Keeps what is in force in step with the files.
 pub(super) struct Reloader {
     pub shared: Arc<Shared>,
-    pub tls: Arc<ArcSwap<Tls>>,
+    pub tls: Arc<ArcSwapOption<Tls>>,
     pub times: Arc<ArcSwap<Times>>,
     pub policies: Policies,
-    pub certificate: Certificate,
+    /// None: it does not come from files.
+    pub certificate: Option<Certificate>,
     pub source: Source,
     config_watch: Watch,
     /// What the file says now is not in force; other policies may change that.
@@ -137,10 +139,10 @@ pub(super) struct Reloader {
 impl Reloader {
     pub fn new(
         shared: Arc<Shared>,
-        tls: Arc<ArcSwap<Tls>>,
+        tls: Arc<ArcSwapOption<Tls>>,
         times: Arc<ArcSwap<Times>>,
         policies: Policies,
-        certificate: Certificate,
+        certificate: Option<Certificate>,
         source: Source,
     ) -> Self {
         let mut config_watch = Watch::new(source.file.iter().cloned().map(Target::File).collect());
@@ -180,7 +182,7 @@ impl Reloader {
         if policies_changed && !taken {
             self.reload_policies();
         }
-        if let Some(changed) = self.certificate.changed() {
+        if let Some(changed) = self.certificate.as_mut().and_then(Certificate::changed) {
             use_certificate(changed, &self.tls, &self.shared);
         }
     }
@@ -219,7 +221,9 @@ impl Reloader {
             match first_certificate(&new.tls) {
                 Ok((certificate, tls)) => {
                     self.certificate = certificate;
-                    use_certificate(Ok(tls), &self.tls, &self.shared);
+                    if let Some(tls) = tls {
+                        use_certificate(Ok(tls), &self.tls, &self.shared);
+                    }
                 }
                 Err(problem) => {
                     tracing::error!(
@@ -257,14 +261,17 @@ impl Reloader {
     }
 }
 
-/// The certificate of these files, and the watch on them.
+/// The certificate of these settings' files, and the watch on them; neither where the replicas make it themselves.
 ///
 /// # Errors
 /// One sentence: a file is not named, cannot be read, or cannot be used.
-pub(super) fn first_certificate(files: &TlsFiles) -> Result<(Certificate, Tls), String> {
-    let mut certificate = Certificate::new(files.clone())?;
+pub(super) fn first_certificate(settings: &config::Tls) -> Result<(Option<Certificate>, Option<Tls>), String> {
+    if let CertificateSource::SelfManaged(_) = settings.certificate {
+        return Clients::read(settings.client_ca.as_deref()).map(|_| (None, None));
+    }
+    let mut certificate = Certificate::new(settings.clone())?;
     let tls = certificate.changed().unwrap_or_else(|| Err("the certificate's files were not read".to_owned()))?;
-    Ok((certificate, tls))
+    Ok((Some(certificate), Some(tls)))
 }
 
 /// The times of connections by this configuration.
@@ -296,13 +303,15 @@ pub(super) fn refuse_policies(refused: &PolicyProblems, shared: &Shared) {
     shared.readiness.policies_refused(refused.problems.iter().map(ToString::to_string).collect());
 }
 
-fn use_certificate(changed: Result<Tls, String>, current: &ArcSwap<Tls>, shared: &Shared) {
+/// Puts a certificate in the place of the one in use, or says why that stays.
+pub(super) fn use_certificate(changed: Result<Tls, String>, current: &ArcSwapOption<Tls>, shared: &Shared) {
     match changed {
         Ok(tls) => {
-            shared.metrics.certificate_in_use(tls.validity.not_after);
-            shared.readiness.certificate(tls.validity);
-            tracing::info!(not_after = tls.validity.not_after, "a certificate is in use");
-            current.store(Arc::new(tls));
+            let validity = tls.validity;
+            current.store(Some(Arc::new(tls)));
+            shared.metrics.certificate_in_use(validity.not_after);
+            shared.readiness.certificate(validity);
+            tracing::info!(not_after = validity.not_after, "a certificate is in use");
         }
         Err(problem) => {
             shared.metrics.certificate_refused();

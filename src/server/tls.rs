@@ -1,11 +1,13 @@
 //! TLS: the server's certificate and what clients must show, checked before they are used and swapped as one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 
@@ -31,6 +33,7 @@ pub struct Tls {
     pub config: Arc<ServerConfig>,
     /// When the certificate holds.
     pub validity: Validity,
+    chain: Vec<CertificateDer<'static>>,
     client_names: Vec<String>,
 }
 
@@ -51,11 +54,37 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some(ca) => builder.with_client_cert_verifier(verifier(ca)?),
         };
+        let chain = certified.cert.clone();
         let resolver = rustls::sign::SingleCertAndKey::from(certified);
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| format!("cannot set up TLS: {error}"))?;
-        Ok(Tls { config: Arc::new(config), validity, client_names: files.client_names.to_vec() })
+        Ok(Tls { config: Arc::new(config), validity, chain, client_names: files.client_names.to_vec() })
+    }
+
+    /// Whether a client accepts the certificate that trusts these authorities (PEM) and dials this name; none: any name.
+    ///
+    /// # Errors
+    /// Half a sentence: why not.
+    pub fn trusted_by(&self, authorities: &[u8], host: Option<&str>, now: i64) -> Result<(), String> {
+        if authorities.is_empty() {
+            return Err("its caBundle is empty".to_owned());
+        }
+        let mut roots = RootCertStore::empty();
+        // As the API server reads it: what it can use counts.
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(authorities).filter_map(Result::ok));
+        if roots.is_empty() {
+            return Err("its caBundle holds no PEM certificate of an authority".to_owned());
+        }
+        let (leaf, intermediates) = self.chain.split_first().ok_or("there is no certificate")?;
+        let leaf = ParsedCertificate::try_from(leaf).map_err(|error| format!("our certificate is none: {error}"))?;
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(now.max(0).unsigned_abs()));
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&leaf, &roots, intermediates, at, algorithms)
+            .map_err(|error| format!("its caBundle does not vouch for our certificate: {error}"))?;
+        let Some(host) = host else { return Ok(()) };
+        let name = ServerName::try_from(host).map_err(|_| format!("'{host}' is no name of a server"))?;
+        verify_server_name(&leaf, &name).map_err(|_| format!("our certificate is not for '{host}'"))
     }
 
     /// Whether a client whose certificate rustls accepted may ask. Where no names are given, everyone may.
@@ -91,6 +120,14 @@ fn certificates(name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
         return Err(format!("{name}: there is no PEM certificate in it"));
     }
     Ok(chain)
+}
+
+/// Whether these can be the authorities of clients.
+///
+/// # Errors
+/// One sentence that names the file and what is wrong with it.
+pub fn check_client_ca(name: &str, pem: &[u8]) -> Result<(), String> {
+    verifier((name, pem)).map(|_| ())
 }
 
 fn verifier((name, pem): (&str, &[u8])) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, String> {
@@ -132,6 +169,36 @@ mod tests {
         assert_eq!(problem(&one.cert, ""), "tls.key: there is no PEM private key in it, or it is encrypted");
         assert!(problem("-----BEGIN CERTIFICATE-----\n!\n", &one.key).starts_with("tls.crt: "));
         assert!(problem(&one.cert.replace('\n', ""), &one.key).starts_with("tls.crt: "));
+    }
+
+    #[test]
+    fn who_trusts_the_authority_and_dials_a_name_of_ours_accepts_the_certificate() {
+        let [ours, other] = [(); 2].map(|()| Authority::new("test", NOW, 1000).unwrap());
+        let pair = ours.server(&["a.b.svc".to_owned(), "127.0.0.1".to_owned()], NOW, 500).unwrap();
+        let tls = Tls::new(&Files {
+            cert: ("tls.crt", pair.cert.as_bytes()),
+            key: ("tls.key", pair.key.as_bytes()),
+            client_ca: None,
+            client_names: &[],
+        })
+        .unwrap();
+        let both = format!("{}{}", other.pem(), ours.pem());
+        for (authorities, host) in
+            [(ours.pem(), Some("a.b.svc")), (&both, Some("a.b.svc")), (ours.pem(), Some("127.0.0.1")), (&both, None)]
+        {
+            assert_eq!(tls.trusted_by(authorities.as_bytes(), host, NOW), Ok(()), "{host:?}");
+        }
+        for (authorities, host, now, expected) in [
+            ("", None, NOW, "is empty"),
+            ("hello", None, NOW, "holds no PEM certificate"),
+            (other.pem(), None, NOW, "does not vouch for our certificate"),
+            (ours.pem(), None, NOW + 501, "does not vouch for our certificate"),
+            (ours.pem(), Some("a.c.svc"), NOW, "our certificate is not for 'a.c.svc'"),
+            (ours.pem(), Some("127.0.0.2"), NOW, "our certificate is not for '127.0.0.2'"),
+        ] {
+            let problem = tls.trusted_by(authorities.as_bytes(), host, now).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 
     #[test]

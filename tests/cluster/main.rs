@@ -7,6 +7,7 @@
 
 mod away;
 mod calls;
+mod certificates;
 mod harness;
 mod hooks;
 mod large;

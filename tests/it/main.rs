@@ -4,6 +4,7 @@
 
 mod cases;
 mod cases_facts;
+mod chart;
 mod cli_check;
 mod cli_demo;
 mod cli_explain;

@@ -14,7 +14,7 @@ use super::registry::ExampleRegistry;
 use super::scratch::Scratch;
 use super::stock::HOST;
 use crate::certs::{self, DevFiles};
-use crate::config::{Config, TlsFiles};
+use crate::config::{CertificateSource, Config, Tls};
 use crate::policy::Seconds;
 use crate::registry::{self, CacheSettings, RegistrySettings};
 use crate::server::{self, Options, Source};
@@ -58,7 +58,8 @@ impl Running {
         let policy = scratch.write(&format!("{}/policy.yaml", example.name), example.policy)?;
         let directory = policy.parent().unwrap_or(scratch.path()).to_owned();
         let files = &certificates.files;
-        let tls = TlsFiles { cert: Some(files.cert.clone()), key: Some(files.key.clone()), ..TlsFiles::default() };
+        let certificate = CertificateSource::Files { cert: Some(files.cert.clone()), key: Some(files.key.clone()) };
+        let tls = Tls { certificate, ..Tls::default() };
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config {
             webhook: free,

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use super::patience::{Again, Patience};
 use super::{configuration, duration, failed, ok, runtime};
 use crate::cli::{Exit, Surroundings, written};
-use crate::cluster::{Cluster, Deleted, Registration, WebhookKind};
+use crate::cluster::{Cluster, Deleted, WebhookConfigurations, WebhookKind};
 use crate::config::Webhooks;
 
 /// The arguments of `hook pre-delete`.
@@ -42,10 +42,10 @@ pub(super) fn run(args: &PreDeleteArgs, surroundings: &mut Surroundings<'_>) -> 
     }
     let outcomes = runtime()?.block_on(async {
         let cluster = Cluster::configured().await.map_err(anyhow::Error::msg)?;
-        let registration = Registration::of(&cluster);
+        let configurations = WebhookConfigurations::of(&cluster);
         let patience = Patience::of(args.timeout);
         // Side by side: one that cannot be deleted must not keep the other alive.
-        let deletions = names.iter().map(|(kind, name)| delete(&registration, *kind, name, patience));
+        let deletions = names.iter().map(|(kind, name)| delete(&configurations, *kind, name, patience));
         Ok::<_, anyhow::Error>(join_all(deletions).await)
     })?;
     let (mut exit, mut told) = (Exit::Clean, Ok(()));
@@ -72,13 +72,13 @@ fn named(webhooks: &Webhooks) -> Vec<(WebhookKind, &str)> {
 
 /// Every problem is worth another try: also a permission takes a moment to arrive where it was granted.
 async fn delete(
-    registration: &Registration,
+    configurations: &WebhookConfigurations,
     kind: WebhookKind,
     name: &str,
     mut patience: Patience,
 ) -> Result<Deleted, String> {
     loop {
-        match registration.delete(kind, name).await {
+        match configurations.delete(kind, name).await {
             Err(problem) if patience.again().await == Again::No => return Err(problem),
             Err(_) => {}
             deleted => return deleted,

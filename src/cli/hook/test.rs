@@ -11,7 +11,9 @@ use clap::Args;
 use super::patience::{Again, Patience};
 use super::{Failure, answer, call, configuration, duration, failed, ok, runtime};
 use crate::cli::{Exit, Surroundings, written};
-use crate::cluster::{Cluster, Registration, ServiceAddress, ServiceTarget, Target, Webhook};
+use crate::cluster::{
+    Cluster, ServiceAddress, ServiceTarget, Services, Target, Webhook, WebhookConfigurations, WebhookKind,
+};
 use crate::server::{self, StartError};
 
 /// The arguments of `hook test`.
@@ -63,7 +65,7 @@ pub(super) fn run(args: &TestArgs, surroundings: &mut Surroundings<'_>) -> anyho
     };
     let (passed, outcome) = runtime()?.block_on(async {
         let cluster = Cluster::configured().await.map_err(anyhow::Error::msg)?;
-        Ok::<_, anyhow::Error>(route.follow(&Registration::of(&cluster), args.timeout, surroundings).await)
+        Ok::<_, anyhow::Error>(route.follow(&cluster, args.timeout, surroundings).await)
     })?;
     for step in passed {
         told = told.and(ok(&step, surroundings));
@@ -98,7 +100,7 @@ impl Route<'_> {
     /// Follows the route until all is well or the time is over. Gives what went well the last time, and what did not.
     async fn follow(
         &self,
-        registration: &Registration,
+        cluster: &Cluster,
         limit: Duration,
         surroundings: &mut Surroundings<'_>,
     ) -> (Vec<String>, Result<(), Failure>) {
@@ -106,7 +108,7 @@ impl Route<'_> {
         let mut last: Option<Failure> = None;
         loop {
             let mut passed = Vec::new();
-            let Err(failure) = self.once(registration, &mut passed).await else { return (passed, Ok(())) };
+            let Err(failure) = self.once(cluster, &mut passed).await else { return (passed, Ok(())) };
             if last.as_ref() != Some(&failure) {
                 // A closed standard error takes nothing from the test.
                 let _: io::Result<()> = writeln!(surroundings.err, "waiting {failure}");
@@ -118,18 +120,18 @@ impl Route<'_> {
         }
     }
 
-    async fn once(&self, registration: &Registration, passed: &mut Vec<String>) -> Result<(), Failure> {
+    async fn once(&self, cluster: &Cluster, passed: &mut Vec<String>) -> Result<(), Failure> {
         let name = self.configuration;
-        let read = registration.validating(name).await;
+        let read = WebhookConfigurations::of(cluster).read(WebhookKind::Validating, name).await;
         let read = read.map_err(|sentence| Failure::new(sentence, "without it nothing else can be tested"))?;
-        let webhooks = read.ok_or_else(|| {
+        let found = read.ok_or_else(|| {
             Failure::new(
                 format!("there is no ValidatingWebhookConfiguration \"{name}\""),
                 "apply the chart again, or correct 'webhooks.validating'",
             )
         })?;
-        let webhook = first(name, &webhooks)?;
-        passed.push(format!("webhook configuration: \"{name}\" is there with {} webhooks", webhooks.len()));
+        let webhook = first(name, &found.webhooks)?;
+        passed.push(format!("webhook configuration: \"{name}\" is there with {} webhooks", found.webhooks.len()));
 
         let trust = call::Trust::only(&webhook.ca_bundle).map_err(|problem| {
             let cause = format!("the caBundle of \"{name}\" cannot be used: {problem}");
@@ -145,7 +147,7 @@ impl Route<'_> {
         };
         let address = match self.address {
             Some(address) => address,
-            None => cluster_address(registration, service).await?,
+            None => cluster_address(cluster, service).await?,
         };
         let server_name = format!("{}.{}.svc", service.name, service.namespace);
         let stream = trust.connect(address, &server_name).await?;
@@ -190,9 +192,9 @@ fn first<'w>(name: &str, webhooks: &'w [Webhook]) -> Result<&'w Webhook, Failure
     webhooks.first().ok_or_else(|| Failure::new(format!("\"{name}\" holds no webhooks"), "apply the chart again"))
 }
 
-async fn cluster_address(registration: &Registration, service: &ServiceTarget) -> Result<SocketAddr, Failure> {
+async fn cluster_address(cluster: &Cluster, service: &ServiceTarget) -> Result<SocketAddr, Failure> {
     let ServiceTarget { namespace, name, port, .. } = service;
-    let found = registration.service_address(namespace, name).await;
+    let found = Services::of(cluster).address(namespace, name).await;
     let found = found.map_err(|sentence| Failure::new(sentence, "or name its address by --address"))?;
     match found {
         ServiceAddress::ClusterIp(ip) => Ok(SocketAddr::new(ip, *port)),

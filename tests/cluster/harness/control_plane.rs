@@ -307,8 +307,13 @@ fn roles() -> Value {
             "rules": [
                 {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "update"]},
-                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]},
+                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "update"]},
                 {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]},
+                {
+                    "apiGroups": ["admissionregistration.k8s.io"],
+                    "resources": ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"],
+                    "verbs": ["get", "patch"],
+                },
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
             ],
         },

@@ -39,35 +39,61 @@ pub struct ServerOptions<'a> {
     pub authority: &'a Authority,
 }
 
+/// What a process is started with.
+struct Launch<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    policies: &'a [(&'a str, &'a str)],
+    config: Option<&'a str>,
+    /// None: it makes its own.
+    identity: Option<&'a pki::Identity>,
+}
+
 impl Server {
     /// Starts a server and waits until its ports are known, not until it is ready.
     pub fn start(cluster: &Cluster, options: &ServerOptions<'_>) -> Self {
-        let folder = cluster.folder(options.name);
+        let ServerOptions { name, namespace, policies, config, authority: _ } = *options;
+        let identity = identity(options);
+        Server::launch(cluster, &Launch { name, namespace, policies, config, identity: Some(&identity) })
+    }
+
+    /// The same for one that makes its certificate itself, as `config` says.
+    pub fn self_managed(
+        cluster: &Cluster,
+        name: &str,
+        namespace: &str,
+        policies: &[(&str, &str)],
+        config: &str,
+    ) -> Self {
+        Server::launch(cluster, &Launch { name, namespace, policies, config: Some(config), identity: None })
+    }
+
+    fn launch(cluster: &Cluster, launch: &Launch<'_>) -> Self {
+        let folder = cluster.folder(launch.name);
         let policies = folder.join("policies");
         fs::create_dir(&policies).expect("the folder is new");
-        for (name, text) in options.policies {
+        for (name, text) in launch.policies {
             pki::replace(&policies.join(name), text);
         }
-        let Files { certificate, key } = identity(options).write(&folder, "tls");
         let mut command = Command::new(program());
         command.arg("serve");
-        if let Some(config) = options.config {
+        if let Some(config) = launch.config {
             let path = folder.join("config.yaml");
             pki::replace(&path, config);
             command.arg("--config").arg(path);
+        }
+        if let Some(identity) = launch.identity {
+            let Files { certificate, key } = identity.write(&folder, "tls");
+            command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
         }
         command
             .arg("--policies")
             .arg(&policies)
             .args(["--listen", "127.0.0.1:0"])
             .args(["--health-listen", "127.0.0.1:0"])
-            .arg("--tls-cert")
-            .arg(certificate)
-            .arg("--tls-key")
-            .arg(key)
             .args(["--log-format", "json"])
             .env("KUBECONFIG", cluster.kubeconfig(User::Tagwarden))
-            .env("POD_NAMESPACE", options.namespace);
+            .env("POD_NAMESPACE", launch.namespace);
         let log = folder.join("server.log");
         let mut process = Process::start(&mut command, &log, cluster.watchdog());
         let listening = until("the server's line \"listening\"", PATIENCE, || {

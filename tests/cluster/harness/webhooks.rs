@@ -26,7 +26,7 @@ pub struct Registration<'a> {
     /// Where the mutating webhook is, if not there.
     pub mutating: Option<SocketAddr>,
     pub call: CallPath,
-    /// PEM, of one or more authorities.
+    /// PEM, of one or more authorities; empty: caBundle is left out, as by the chart.
     pub authorities: &'a str,
     /// In place of the shipped failure policies.
     pub failure_policy: Option<&'a str>,
@@ -57,9 +57,14 @@ impl Webhooks {
     /// Registers again with other parameters, as a rotation of authorities does.
     pub fn apply(&self, registration: &Registration<'_>) {
         let admin = self.cluster.as_user(User::Admin);
-        for shipped in [VALIDATING, MUTATING] {
-            admin.apply(&configuration(shipped, registration)).accepted();
+        for configuration in Webhooks::documents(registration) {
+            admin.apply(&configuration).accepted();
         }
+    }
+
+    /// Both configurations as they are registered.
+    pub fn documents(registration: &Registration<'_>) -> [Value; 2] {
+        [VALIDATING, MUTATING].map(|shipped| configuration(shipped, registration))
     }
 
     /// Waits until the API server calls both endpoints: a configuration takes effect with a delay.
@@ -142,7 +147,9 @@ fn client_config(path: &str, address: SocketAddr, registration: &Registration<'_
             "path": path, "port": address.port(),
         }}),
     };
-    config["caBundle"] = json!(base64(registration.authorities.as_bytes()));
+    if !registration.authorities.is_empty() {
+        config["caBundle"] = json!(base64(registration.authorities.as_bytes()));
+    }
     config
 }
 

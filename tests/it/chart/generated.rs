@@ -1,0 +1,190 @@
+//! What is generated from the chart: the values in its README, the plain manifests and the kustomize base.
+//!
+//! The tests fail where a file is stale. `make manifests` runs them with UPDATE_MANIFESTS=1, and then they write instead.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use super::render::{CHART, Render, render, root, template, text_of, yaml};
+use super::restricted;
+
+const BEGIN: &str = "<!-- values: begin -->\n";
+const END: &str = "<!-- values: end -->\n";
+
+/// A value of values.yaml that has a comment.
+pub struct Documented {
+    /// `webhook.timeoutSeconds`.
+    pub path: String,
+    /// The text after `# -- `.
+    pub text: String,
+    /// The last `## ` before it.
+    pub section: String,
+}
+
+/// The values with a comment, in the order of the file. Fails where a key has neither a comment nor commented keys below.
+pub fn documented_values() -> Vec<Documented> {
+    read_values(&text_of(&format!("{CHART}/values.yaml"))).unwrap_or_else(|problem| panic!("values.yaml: {problem}"))
+}
+
+fn read_values(text: &str) -> Result<Vec<Documented>, String> {
+    let mut found = Vec::new();
+    let mut section = String::new();
+    let mut comment: Option<String> = None;
+    // Keys that lead to here, each with its indentation; and the indentation of a documented key, whose inside is its own.
+    let mut above: Vec<(usize, &str)> = Vec::new();
+    let mut inside: Option<usize> = None;
+    for line in text.lines() {
+        let trimmed = line.trim_start();
+        let indentation = line.len() - trimmed.len();
+        if trimmed.is_empty() || inside.is_some_and(|documented| indentation > documented) {
+            continue;
+        }
+        inside = None;
+        if let Some(heading) = line.strip_prefix("## ") {
+            heading.clone_into(&mut section);
+        } else if let Some(words) = trimmed.strip_prefix("# -- ") {
+            comment = Some(words.to_owned());
+        } else if let Some((key, rest)) = trimmed.split_once(':').filter(|_| !trimmed.starts_with('#')) {
+            above.retain(|(outer, _)| *outer < indentation);
+            let mut path: Vec<_> = above.iter().map(|(_, key)| *key).collect();
+            path.push(key);
+            let path = path.join(".");
+            match comment.take() {
+                Some(text) => {
+                    inside = Some(indentation);
+                    found.push(Documented { path, text, section: section.clone() });
+                }
+                None if rest.is_empty() => above.push((indentation, key)),
+                None => return Err(format!("{path} has no comment above it: write '# -- what it means'")),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The tables of values, one a section.
+fn values_as_markdown() -> String {
+    let values = yaml(&text_of(&format!("{CHART}/values.yaml")));
+    let mut text = String::new();
+    let mut section = None;
+    for value in documented_values() {
+        if section.as_ref() != Some(&value.section) {
+            let heading = if value.section.is_empty() { "General" } else { &value.section };
+            write!(text, "\n### {heading}\n\n| value | default | meaning |\n| --- | --- | --- |\n").unwrap();
+            section = Some(value.section.clone());
+        }
+        let default = &values[value.path.split('.').next().unwrap()];
+        let default = value.path.split('.').skip(1).fold(default, |place, key| &place[key]).to_string();
+        let default = if default.len() > 60 { "see values.yaml".to_owned() } else { format!("`{default}`") };
+        writeln!(text, "| `{}` | {default} | {} |", value.path, value.text.replace('|', "\\|")).unwrap();
+    }
+    text
+}
+
+/// The file is as generated, or is written.
+#[track_caller]
+fn assert_current(path: &str, generated: &str) {
+    let file = root().join(path);
+    if std::env::var_os("UPDATE_MANIFESTS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, generated).unwrap();
+        return;
+    }
+    let is = std::fs::read_to_string(file).unwrap_or_default();
+    assert!(is == generated, "{path} is stale; run 'make manifests' and commit what it writes");
+}
+
+#[test]
+fn the_readme_documents_every_value() {
+    let path = format!("{CHART}/README.md");
+    let text = text_of(&path);
+    let (before, rest) = text.split_once(BEGIN).expect("the README has the mark where values begin");
+    let (_, after) = rest.split_once(END).expect("the README has the mark where values end");
+    assert_current(&path, &format!("{before}{BEGIN}{}\n{END}{after}", values_as_markdown()));
+}
+
+/// The release's manifests for people without Helm: in the namespace `tagwarden`, without hooks and Helm's own labels.
+fn manifests() -> String {
+    let rendered = Render::of(template(&["tagwarden", CHART, "--namespace", "tagwarden", "--no-hooks"], "{}"));
+    let helms = ["app.kubernetes.io/managed-by: ", "helm.sh/chart: ", "# Source: "];
+    let lines = rendered.text.lines().filter(|line| !helms.iter().any(|helm| line.trim_start().starts_with(helm)));
+    let body: Vec<_> = lines.collect();
+    let body = body.join("\n");
+    format!("{NAMESPACE}{}\n", body.trim_end())
+}
+
+/// Before everything else, so that `kubectl apply` finds it there.
+const NAMESPACE: &str = "\
+# Tagwarden as the chart's default values render it; written by `make manifests`. It blocks nothing: maxMode is audit.
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: tagwarden
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
+    pod-security.kubernetes.io/warn: restricted
+    pod-security.kubernetes.io/audit: restricted
+";
+
+const KUSTOMIZATION: &str = "\
+# A base for overlays: the chart's default values as rendered. Written by `make manifests`.
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - tagwarden.yaml
+";
+
+#[test]
+fn the_plain_manifests_are_the_charts() {
+    assert_current("deploy/install.yaml", &manifests());
+    assert_current("deploy/kustomize/tagwarden.yaml", &manifests());
+    assert_current("deploy/kustomize/kustomization.yaml", KUSTOMIZATION);
+}
+
+#[test]
+fn the_plain_manifests_hold_everything_but_hooks() {
+    let plain = Render::from_text(manifests());
+    let chart = render("{}");
+    let hooked = |object: &&serde_json::Value| !object["metadata"]["annotations"]["helm.sh/hook"].is_null();
+    let hooks = chart.objects.iter().filter(hooked).count();
+    assert!(hooks > 0 && plain.objects.iter().filter(hooked).count() == 0);
+    assert_eq!(plain.objects.len(), chart.objects.len() - hooks + 1, "the namespace comes in addition");
+    assert_eq!(plain.objects[0]["kind"], "Namespace");
+    assert!(!plain.text.contains("helm"), "nothing of Helm's is left");
+    assert_eq!(plain.pod()["metadata"], chart.pod()["metadata"]);
+    assert_eq!(restricted::problems(&plain.pod()["spec"]), Vec::<String>::new());
+}
+
+/// The definition of ImagePolicy is what the binary prints, and stays when the release goes.
+#[test]
+fn the_definition_of_imagepolicy_is_the_binarys() {
+    let printed = Command::new(env!("CARGO_BIN_EXE_tagwarden")).args(["schema", "crd"]).output().unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert_current(&format!("{CHART}/files/imagepolicies.crd.json"), &printed);
+    let render = render("{imagePolicies: {enabled: true}}");
+    let definition = render.object("CustomResourceDefinition", "imagepolicies.tagwarden.dev");
+    assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    assert_eq!(definition["spec"], yaml(&printed)["spec"]);
+    let without = self::render("{imagePolicies: {enabled: true}, crds: {install: false}}");
+    assert_eq!(without.kind("CustomResourceDefinition").count(), 0);
+}
+
+mod tests {
+    use super::read_values;
+
+    #[test]
+    fn comments_belong_to_the_key_below_them() {
+        let text = "## Part\n\n# -- one\na:\n  inner: 1\n\nb:\n  # -- two\n  c: 1\n  d:\n    # -- three\n    e: []\n# -- four\nf: 1\n";
+        let read: Vec<_> = read_values(text).ok().unwrap().into_iter().map(|v| (v.path, v.text)).collect();
+        let expected = [("a", "one"), ("b.c", "two"), ("b.d.e", "three"), ("f", "four")];
+        assert_eq!(read, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn a_key_without_a_comment_is_found() {
+        for text in ["a: 1\n", "b:\n  # -- two\n  c: 1\n  d: 2\n", "# -- one\na:\n  x: 1\nb: 2\n"] {
+            assert!(read_values(text).is_err(), "{text}");
+        }
+    }
+}
