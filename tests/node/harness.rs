@@ -4,6 +4,7 @@
 
 #[path = "../cluster/harness/assets.rs"]
 mod assets;
+mod cert_manager;
 mod cluster;
 mod images;
 #[path = "../cluster/harness/kubectl.rs"]
@@ -19,6 +20,7 @@ mod report;
 #[path = "../cluster/harness/wait.rs"]
 mod wait;
 
+pub use cert_manager::CertManager;
 pub use cluster::{Cluster, DANA};
 pub use images::{API, FLOATING, NGINX};
 pub use kubectl::{Kubectl, Outcome};
