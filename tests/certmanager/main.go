@@ -1,4 +1,5 @@
 // Certmanager runs cert-manager's own controllers from its library, against the cluster of KUBECONFIG, until it is killed.
+// Its arguments are feature gates, `CAInjectorMerging=false` for example.
 //
 // cert-manager's programs are Go modules that the module proxy does not serve; their parts are all in its library, which it
 // does. This is what `cmd/controller` and `cmd/cainjector` do with them, less what our chart has no use for: of issuers there
@@ -30,6 +31,7 @@ import (
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/ca"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
 	logs "github.com/cert-manager/cert-manager/pkg/logs"
+	gates "github.com/cert-manager/cert-manager/pkg/util/feature"
 	"golang.org/x/sync/errgroup"
 	admission "k8s.io/api/admissionregistration/v1"
 	core "k8s.io/api/core/v1"
@@ -50,6 +52,11 @@ func main() {
 }
 
 func run(ctx context.Context) error {
+	for _, gate := range os.Args[1:] {
+		if err := gates.DefaultMutableFeatureGate.Set(gate); err != nil {
+			return err
+		}
+	}
 	log := klog.Background()
 	control.SetLogger(log)
 	group, ctx := errgroup.WithContext(logs.NewContext(ctx, log))

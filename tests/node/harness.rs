@@ -20,7 +20,7 @@ mod report;
 #[path = "../cluster/harness/wait.rs"]
 mod wait;
 
-pub use cert_manager::CertManager;
+pub use cert_manager::{CertManager, Injector};
 pub use cluster::{Cluster, DANA};
 pub use images::{API, FLOATING, NGINX};
 pub use kubectl::{Kubectl, Outcome};

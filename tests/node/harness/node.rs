@@ -12,6 +12,7 @@ use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -87,6 +88,10 @@ impl Node {
             ],
         );
         let api_server = start_api_server(folder, watchdog, &assets);
+        let containerd = start(Path::new("containerd"), &["--config=containerd.toml"]);
+        // The kubelet ends where it finds no runtime.
+        let runtime = folder.join("containerd.sock");
+        until_true("containerd to listen", PATIENCE, || UnixStream::connect(&runtime).is_ok());
         let node = Node {
             folder: folder.to_owned(),
             watchdog,
@@ -94,7 +99,7 @@ impl Node {
             api_server: Mutex::new(api_server),
             registry: Mutex::new(registry),
             others: Mutex::new(vec![
-                start(Path::new("containerd"), &["--config=containerd.toml"]),
+                containerd,
                 start(
                     &assets.program("kube-controller-manager"),
                     &[
@@ -192,10 +197,10 @@ impl Node {
         *process = start_api_server(&self.folder, self.watchdog, &self.assets);
     }
 
-    /// Starts a further process beside the control plane, with its output in a file named after it.
-    pub fn start_beside(&self, program: &Path, environment: &[(&str, &Path)]) -> Process {
+    /// Starts a further program that acts as the administrator, with its output in a file named after it.
+    pub fn start_beside(&self, program: &Path, arguments: &[&str]) -> Process {
         let mut command = Command::new(program);
-        command.envs(environment.iter().copied()).current_dir(&self.folder);
+        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).current_dir(&self.folder);
         Process::start(&mut command, &log_file(&self.folder, name_of(program)), self.watchdog)
     }
 
