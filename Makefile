@@ -34,6 +34,7 @@ e2e: e2e-cluster e2e-node ## the suites against a real API server and on a whole
 .PHONY: e2e-cluster
 e2e-cluster: ## the suite against a real API server (etcd and Kubernetes' programs: built once, or from KUBEBUILDER_ASSETS)
 	assets="$$(tests/cluster/assets/build.sh)" && registries="$$(tests/registries/build.sh)" && \
+	  helm="$$(tests/chart/build.sh)" && export TAGWARDEN_HELM="$$helm" && \
 	  KUBEBUILDER_ASSETS="$$assets" TAGWARDEN_REGISTRIES="$$registries" $(TEST) --test cluster
 
 # SCENARIO names scenarios by a part of their names. tests/node/harness/cluster.rs tells how to use a cluster that exists.

@@ -3,6 +3,7 @@
 mod ask;
 mod authority;
 mod document;
+mod image_policies;
 mod leader;
 mod namespaces;
 mod pin_key;
@@ -12,6 +13,7 @@ mod webhook_configurations;
 
 pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
 pub use document::Document;
+pub use image_policies::{ImagePolicies, Listing, StoredPolicies, StoredPolicy};
 pub use leader::Leadership;
 pub use namespaces::Namespaces;
 pub use pin_key::{KeyBytes, PinKey, StoredKeys};

@@ -33,6 +33,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// Directories of policy files.
     pub policy_dirs: Vec<PathBuf>,
+    /// Whether ImagePolicy objects of the cluster are policies too.
+    pub policy_objects: bool,
     /// What the engine needs.
     pub settings: Settings,
     /// The kinds that have images.
@@ -192,6 +194,7 @@ impl Default for Config {
             tls: Tls::default(),
             webhooks: Webhooks::default(),
             policy_dirs: Vec::new(),
+            policy_objects: false,
             settings: Settings { trusted_labels: TrustedLabels::Only(Vec::new()), ..Settings::default() },
             workloads: Workloads::default(),
             exempt_requesters: ExemptRequesters::default(),

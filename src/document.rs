@@ -5,14 +5,18 @@
 
 mod diagnostic;
 mod node;
+mod path;
 mod read;
 mod schema;
 mod source;
+mod structural;
 
 pub use diagnostic::{Color, Diagnostic, Severity, render};
 pub use node::{Document, Entry, Node, Span, Value, parse};
+pub use path::path_of;
 pub use read::{Fields, Read, Reader, Spanned, Table, nearest};
 pub use schema::{Later, schema_of};
 pub use source::Source;
+pub use structural::structural_schema_of;
 
 pub(crate) use read::{choice, object};

@@ -47,6 +47,8 @@ pub struct Metrics {
     connections: IntGauge,
     policies: IntGaugeVec,
     policy_reload: IntGauge,
+    policies_from_saved: IntGauge,
+    last_good_save_failures: IntCounter,
     certificate_reload: IntGauge,
     policy_info: IntGaugeVec,
     exception_expiry: GaugeVec,
@@ -138,12 +140,20 @@ impl Metrics {
             connections: list.gauge("tagwarden_connections", "Open connections of the webhook.")?,
             policies: list.gauges(
                 "tagwarden_policies",
-                "Policies in force (loaded), and files whose last change was refused (failed).",
+                "Policies in force (loaded), and files and objects that are refused as they stand (failed).",
                 &["state"],
             )?,
             policy_reload: list.gauge(
                 "tagwarden_policy_last_reload_successful",
-                "Whether the policies as they stand in the files are in force.",
+                "Whether the policies as they stand in files and objects are in force.",
+            )?,
+            policies_from_saved: list.gauge(
+                "tagwarden_policy_set_from_last_good",
+                "Whether policies that another process saved serve in the place of ones with errors.",
+            )?,
+            last_good_save_failures: list.counter(
+                "tagwarden_policy_last_good_save_failures_total",
+                "Attempts of the elected replica to save the policies in force that failed.",
             )?,
             certificate_reload: list.gauge(
                 "tagwarden_certificate_last_reload_successful",
@@ -265,15 +275,25 @@ impl Metrics {
             self.exception_expiry.with_label_values(&[id]).set(seconds(end));
         }
         self.policies.with_label_values(&["loaded"]).set(count);
-        self.policies.with_label_values(&["failed"]).set(0);
-        self.policy_reload.set(1);
     }
 
-    /// Shows that the policies in the files are not those in force: in `files` files something is wrong.
-    pub fn policies_refused(&self, files: usize) {
-        let files = i64::try_from(files).unwrap_or(i64::MAX);
-        self.policies.with_label_values(&["failed"]).set(files);
+    /// Shows whether what is in force is what files and objects say: in so many of them something is wrong. `from_saved`:
+    /// whether what another process saved serves in their place.
+    pub fn policies_judged(&self, failed: usize, from_saved: bool) {
+        let count = i64::try_from(failed).unwrap_or(i64::MAX);
+        self.policies.with_label_values(&["failed"]).set(count);
+        self.policy_reload.set(i64::from(failed == 0));
+        self.policies_from_saved.set(i64::from(from_saved));
+    }
+
+    /// Shows that files and objects could not be judged yet.
+    pub fn policies_awaited(&self) {
         self.policy_reload.set(0);
+    }
+
+    /// Counts an attempt to save the policies in force that failed.
+    pub fn last_good_not_saved(&self) {
+        self.last_good_save_failures.inc();
     }
 
     /// Shows when the certificate that is in use ends, in seconds since the epoch.

@@ -11,6 +11,7 @@ pub mod file;
 mod judge;
 mod lookups;
 mod plan;
+mod resource;
 mod show;
 mod tags;
 mod verdict;
@@ -21,6 +22,7 @@ pub use facts::{Age, Answer, Asked, Budget, Facts, Failure, ImageLabels, Lookup,
 pub use facts_file::FactsFile;
 pub use file::{Mode, policy_schema};
 pub use plan::Plan;
+pub use resource::{GROUP, KIND, PLURAL, VERSION, policy_crd};
 pub use show::{IMAGE_BYTES, printable};
 pub use verdict::{AllowReason, Applied, Check, Decision, Finding, FindingId, ImageVerdict, Level, Pinning, Verdict};
 

@@ -13,6 +13,7 @@ mod health;
 mod home;
 mod mutate;
 mod pins;
+mod policies;
 mod reload;
 mod routes;
 mod self_managed;
@@ -34,13 +35,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use health::EXPIRY_MARGIN;
-pub use reload::{PolicyProblems, Source};
+pub use policies::{PolicyProblems, of_files as policies_of_files};
+pub use reload::Source;
 
 use self::accept::{Phase, Port, Security, Times};
 use self::health::Health;
 use self::home::Home;
 use self::pins::Pins;
-use self::reload::{Policies, Reloader, times, use_policies};
+use self::policies::{Outcome, Policies};
+use self::reload::{Reloader, times};
 use self::state::{Live, Parts, Shared};
 use crate::cluster::{Cluster, Namespaces, PullSecrets, WebhookConfigurations, own_namespace};
 use crate::config::{CertificateSource, Config};
@@ -114,51 +117,41 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let Options { config, source, cluster } = options;
     fits(&config, cluster.as_ref()).map_err(|sentence| StartError::Sentence(sentence.to_owned()))?;
     let (certificate, tls) = reload::first_certificate(&config.tls).map_err(StartError::Sentence)?;
-    let mut policies = Policies::new(&config.policy_dirs);
+    let metrics = Metrics::new().map_err(|error| StartError::Sentence(error.to_string()))?;
+    let metrics = Arc::new(metrics);
+    let home = cluster.as_ref().and_then(Home::find);
+    let policies = Policies::new(&config, cluster.as_ref(), home.as_ref(), &metrics);
+    let mut policies = policies.map_err(StartError::Sentence)?;
     policies.changed();
-    let compiled = policies.compile(&config);
-    if let (Err(refused), None) = (&compiled, &cluster) {
-        return Err(StartError::Policies(refused.clone()));
+    let judged = policies.judge(None, &config);
+    if let (Outcome::Refused(judgement), None) = (&judged, &cluster) {
+        return Err(StartError::Policies(policies.problems(judgement)));
     }
     let webhook = bind(config.webhook).await?;
     let health = bind(config.health).await?;
-    let metrics = Metrics::new().map_err(|error| StartError::Sentence(error.to_string()))?;
-    let metrics = Arc::new(metrics);
 
     let namespaces = cluster.as_ref().map_or_else(Namespaces::unknown, Namespaces::watched);
-    let (set, refused) = match compiled {
-        Ok(set) => (Some(set), None),
-        Err(refused) => (None, Some(refused)),
-    };
     let connections = config.limits.connections;
     let times = Arc::new(ArcSwap::from_pointee(times(&config)));
-    let resolver = Resolver::new(config.registry.clone(), state::hosts(set.as_ref()), Arc::clone(&metrics));
+    let resolver = Resolver::new(config.registry.clone(), state::hosts(None), Arc::clone(&metrics));
     let resolver = resolver.map_err(StartError::Sentence)?;
     let pins = Pins::random().map_err(StartError::Sentence)?;
-    let home = cluster.as_ref().and_then(Home::find);
     if let Some(home) = &home {
         pins.share(home);
         survival::keep(resolver.clone(), home).await;
     }
     let pull_secrets = cluster.as_ref().map(PullSecrets::of);
-    let live = Live { config, policies: set };
+    let live = Live { config: config.clone(), policies: None };
     let shared =
         Arc::new(Shared::new(live, Parts { namespaces, metrics: Arc::clone(&metrics), resolver, pull_secrets, pins }));
     let front = Arc::new(ArcSwapOption::empty());
     if let Some(tls) = tls {
         reload::use_certificate(Ok(tls), &front, &shared);
     }
-    if let Some(set) = &shared.live.load().policies {
-        use_policies(set, &shared.readiness, &metrics);
-    }
-    if let Some(refused) = &refused {
-        reload::refuse_policies(refused, &shared);
-    }
-
     if let Some(home) = home.as_ref().filter(|_| certificate.is_none()) {
         self_managed::keep(Arc::clone(&shared), Arc::clone(&front), home);
     }
-    if let Some(cluster) = cluster.as_ref().filter(|_| !shared.live.load().config.webhooks.is_empty()) {
+    if let Some(cluster) = cluster.as_ref().filter(|_| !config.webhooks.is_empty()) {
         ca_bundle::wait(Arc::clone(&shared), Arc::clone(&front), WebhookConfigurations::of(cluster));
     }
 
@@ -179,7 +172,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         times: Arc::new(ArcSwap::from_pointee(Times { header: HEALTH_IDLE, idle: HEALTH_IDLE, ..**times.load() })),
         metrics: None,
     };
-    let reloader = Reloader::new(Arc::clone(&shared), front, times, policies, certificate, source);
+    let mut reloader = Reloader::new(Arc::clone(&shared), front, times, policies, certificate, source);
+    reloader.settle(config, judged);
     let running = Running {
         webhook: local_address(&webhook)?,
         health: local_address(&health)?,
@@ -193,16 +187,6 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     };
     tracing::info!(webhook = %running.webhook, health = %running.health, "listening");
     Ok(running)
-}
-
-/// The policies of the configuration's directories, read and compiled as by a server that starts now.
-///
-/// # Errors
-/// Every problem of every file.
-pub fn policies(config: &Config) -> Result<PolicySet, PolicyProblems> {
-    let mut policies = Policies::new(&config.policy_dirs);
-    policies.changed();
-    policies.compile(config)
 }
 
 impl Running {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Authority, CertificateError, Validity};
+use super::{Authority, CertificateError, Validity, validity};
 
 /// The longest pause between the new authority's publication and its first signature, in seconds: API servers learn of
 /// a changed configuration by a watch, in a second or so.
@@ -189,13 +189,14 @@ impl State {
         Ok(self)
     }
 
-    /// Goes on publishing what other replicas may still sign with, where the Secret came to hold another authority than
-    /// the one they had: somebody restored it, or it was deleted and made anew. Says whether there was any such.
-    pub fn keep_known(&mut self, before: &State, now: i64, times: RotationTimes) -> bool {
-        let unknown = !self.authorities().any(|pem| pem == before.signer.pem());
-        let keep = unknown && self.previous.len() < MOST_PREVIOUS && now < before.signer.validity().not_after;
+    /// Goes on publishing an authority (PEM) whose certificates are in use, where the Secret came to hold others than that:
+    /// somebody restored it, or it was deleted and made anew. Says whether there was anything to add.
+    pub fn keep_known(&mut self, in_use: &str, now: i64, times: RotationTimes) -> bool {
+        let holds = validity(in_use.as_bytes()).is_ok_and(|validity| now < validity.not_after);
+        let unknown = !self.authorities().any(|pem| pem == in_use);
+        let keep = holds && unknown && self.previous.len() < MOST_PREVIOUS;
         if keep {
-            self.keep_published(before.signer.pem().to_owned(), now, times);
+            self.keep_published(in_use.to_owned(), now, times);
         }
         keep
     }

@@ -65,6 +65,10 @@ impl EngineArgs {
                 return Ok(None);
             }
         };
+        if config.policy_objects {
+            let note = "note: policies.objects is on, and ImagePolicy objects are not read here; name their files by --policies";
+            let _ = writeln!(surroundings.err, "{note}");
+        }
         let mut settings = config.settings;
         if self.config.is_none() {
             settings.trusted_labels = TrustedLabels::All;

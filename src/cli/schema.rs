@@ -1,17 +1,19 @@
-//! `tagwarden schema`: the JSON Schema of a file format, for editors and CI.
+//! `tagwarden schema`: the JSON Schema of a file format, for editors and CI, and the custom resource made from it.
 
 use clap::Args;
 
 use super::{Exit, Surroundings, written};
-use crate::policy::policy_schema;
+use crate::policy::{policy_crd, policy_schema};
 
 /// The arguments of `schema`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  tagwarden schema policy > imagepolicy-v1.schema.json\n\n\
                         An editor picks it up from the first line of a policy file:\n  \
-                        # yaml-language-server: $schema=./imagepolicy-v1.schema.json")]
+                        # yaml-language-server: $schema=./imagepolicy-v1.schema.json\n\n\
+                        The CustomResourceDefinition of ImagePolicy objects:\n  \
+                        tagwarden schema crd | kubectl apply -f -")]
 pub struct SchemaArgs {
-    /// Which format: `policy`
+    /// Which format: `policy`, or `crd` for the CustomResourceDefinition
     #[arg(value_name = "FORMAT", default_value = "policy", value_parser = format)]
     format: Format,
 }
@@ -20,13 +22,17 @@ pub struct SchemaArgs {
 #[derive(Clone, Copy, Debug)]
 enum Format {
     Policy,
+    Crd,
 }
 
 fn format(name: &str) -> Result<Format, String> {
     match name {
         "policy" => Ok(Format::Policy),
-        "test" | "config" | "release" => Err(format!("the schema `{name}` is not supported yet; use `policy`")),
-        _ => Err("there is no such schema; use `policy`".to_owned()),
+        "crd" => Ok(Format::Crd),
+        "test" | "config" | "release" => {
+            Err(format!("the schema `{name}` is not supported yet; use `policy` or `crd`"))
+        }
+        _ => Err("there is no such schema; use `policy` or `crd`".to_owned()),
     }
 }
 
@@ -34,6 +40,7 @@ fn format(name: &str) -> Result<Format, String> {
 pub(super) fn run(args: &SchemaArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let schema = match args.format {
         Format::Policy => policy_schema(),
+        Format::Crd => policy_crd(),
     };
     let printed = writeln!(surroundings.out, "{schema:#}").and_then(|()| surroundings.out.flush());
     written(printed, Exit::Clean)

@@ -45,21 +45,21 @@ impl Document {
     /// One sentence, as for [`Document::read`]; or somebody else wrote at the same time.
     pub async fn write(&self, bytes: Vec<u8>) -> Result<(), String> {
         let known = self.ask(self.api.get_opt(self.name)).await?;
-        let mut map = ConfigMap {
-            metadata: ObjectMeta { name: Some(self.name.to_owned()), ..ObjectMeta::default() },
-            binary_data: Some(BTreeMap::from([(KEY.to_owned(), ByteString(bytes))])),
-            ..ConfigMap::default()
-        };
+        let document = BTreeMap::from([(KEY.to_owned(), ByteString(bytes))]);
         let params = PostParams::default();
-        match known {
-            Some(known) => {
-                map.metadata.resource_version = known.metadata.resource_version;
-                self.ask(self.api.replace(self.name, &params, &map)).await?;
-            }
-            None => {
-                self.ask(self.api.create(&params, &map)).await?;
-            }
-        }
+        let Some(mut map) = known else {
+            let metadata = ObjectMeta { name: Some(self.name.to_owned()), ..ObjectMeta::default() };
+            let map = ConfigMap { metadata, binary_data: Some(document), ..ConfigMap::default() };
+            // The chart ships it empty; making it is for installations without the chart, which grant it.
+            let made = self.ask(self.api.create(&params, &map)).await;
+            return made
+                .map(drop)
+                .map_err(|problem| format!("{problem}; apply the chart again, it brings this ConfigMap"));
+        };
+        // Labels and annotations are those of whoever made it, the chart that is.
+        map.binary_data = Some(document);
+        map.metadata.managed_fields = None;
+        self.ask(self.api.replace(self.name, &params, &map)).await?;
         Ok(())
     }
 

@@ -110,8 +110,8 @@ object! {
     pub struct Policies {
         /// Directories of policy files; not recursive.
         dirs: "dirs" => Option<Vec<String>>,
-        /// ImagePolicy objects of the cluster (not supported yet).
-        objects: "objects" => Option<Spanned<bool>>,
+        /// Whether ImagePolicy objects of the cluster are policies too (default false).
+        objects: "objects" => Option<bool>,
         /// Whether a server without any policy may start (default false).
         allow_empty: "allowEmpty" => Option<bool>,
         /// What becomes of a namespace that no policy covers: allow (default), warn, deny.

@@ -50,6 +50,7 @@ fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {
     if let Some(policies) = file.policies {
         let dirs = policies.dirs.unwrap_or_default();
         config.policy_dirs = dirs.into_iter().map(Into::into).collect();
+        set(&mut config.policy_objects, policies.objects);
         set(&mut config.settings.allow_empty, policies.allow_empty);
         set(&mut config.settings.no_policy, policies.no_policy);
         set(&mut config.settings.max_mode, policies.max_mode);
@@ -174,8 +175,6 @@ fn later_keys(file: &ConfigFile, reader: &mut Reader<'_>) {
         filled.map(|list| list.span.clone())
     };
     refuse(full(&file.releases), "'releases'");
-    let objects = file.policies.as_ref().and_then(|p| p.objects.as_ref());
-    refuse(unless(objects, &false), "'policies.objects: true'");
 }
 
 /// The place of a value that is not this one.

@@ -16,7 +16,7 @@ const EVERY_KEY: &str = r#"
 listen: {webhook: "127.0.0.1:9443", health: "[::1]:9080"}
 tls: {mode: files, cert: a.pem, key: b.pem, clientCA: ca.pem, clientNames: [kube-apiserver]}
 webhooks: {validating: tagwarden, mutating: tagwarden.mutating}
-policies: {dirs: [one, two], objects: false, allowEmpty: true, noPolicy: warn, maxMode: audit}
+policies: {dirs: [one, two], objects: true, allowEmpty: true, noPolicy: warn, maxMode: audit}
 trustedNamespaceLabels: [environment]
 infrastructureNamespaces: [cilium]
 exemptRequesters: {users: [alice], groups: [platform]}
@@ -58,6 +58,7 @@ fn every_key_is_read() {
         Webhooks { validating: Some("tagwarden".to_owned()), mutating: Some("tagwarden.mutating".to_owned()) };
     assert_eq!(config.webhooks, webhooks);
     assert_eq!(config.policy_dirs, [PathBuf::from("one"), PathBuf::from("two")]);
+    assert!(config.policy_objects);
     assert!(config.settings.allow_empty);
     assert_eq!(config.settings.no_policy, NoPolicy::Warn);
     assert_eq!(config.settings.max_mode, Mode::Audit);
@@ -150,7 +151,6 @@ fn problems_name_the_place_and_the_remedy() {
         ("webhooks: {validating: \"\"}", "config.yaml:1:24: error: not the name of a webhook configuration"),
         ("webhooks: {mutating: Tagwarden}", "not the name of a webhook configuration"),
         ("webhooks: {validate: a}", "did you mean 'validating'?"),
-        ("policies: {objects: true}", "'policies.objects: true' is not supported yet"),
         ("releases: [{}]", "'releases' is not supported yet"),
         ("registries: [{hots: a.io}]", "did you mean 'host'?"),
         ("registries: [{host: Registry.io}]", "config.yaml:1:21: error: not a registry host"),

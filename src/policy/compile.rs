@@ -141,9 +141,20 @@ impl PolicySet {
         if !problems.is_empty() {
             return Err(problems);
         }
+        Ok(Self::of(policies, settings))
+    }
+
+    /// One set of several that were compiled under the same settings, for sources that may fail apart from each other.
+    /// No name stands in two of them, and that there is some policy is for the caller to ask.
+    #[must_use]
+    pub fn of_parts(parts: Vec<PolicySet>, settings: Settings) -> Self {
+        Self::of(parts.into_iter().flat_map(|part| part.policies).collect(), settings)
+    }
+
+    fn of(mut policies: Vec<Policy>, settings: Settings) -> Self {
         policies.sort_by(|a, b| a.name.cmp(&b.name));
         let hash = hash(policies.iter().flat_map(|policy| [policy.name.as_str(), policy.hash.as_str()]));
-        Ok(PolicySet { policies, settings, hash })
+        PolicySet { policies, settings, hash }
     }
 
     /// The settings it was compiled under.

@@ -16,7 +16,8 @@ impl Home {
     pub fn find(cluster: &Cluster) -> Option<Self> {
         let Some(namespace) = own_namespace() else {
             tracing::warn!(
-                "POD_NAMESPACE is not set: the key of pins and last-known digests are not shared with other replicas"
+                "POD_NAMESPACE is not set: the key of pins, last-known digests and last good policies are not shared with other \
+                 replicas, and no replica writes what one is elected for"
             );
             return None;
         };

@@ -1,4 +1,5 @@
-//! What is read from files, at the start and again whenever they change: the last good value stays in force.
+//! What is read at the start and again whenever it changes, policies, configuration, certificate: the last good value stays
+//! in force.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,13 +8,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::accept::Times;
 use super::clients::Clients;
+use super::policies::{Files, Judgement, Outcome, Policies};
 use super::state::{Live, Shared, hosts};
 use super::tls::{self, Tls};
 use crate::config::{self, CertificateSource, Config, Overrides};
-use crate::document::Diagnostic;
-use crate::metrics::Metrics;
 use crate::policy::PolicySet;
-use crate::watch::{Contents, POLL_INTERVAL, Target, Watch};
+use crate::watch::{POLL_INTERVAL, Target, Watch};
 
 /// Where the configuration came from, to read it again.
 #[derive(Clone, Debug, Default)]
@@ -22,67 +22,6 @@ pub struct Source {
     pub file: Option<PathBuf>,
     /// What flags and variables said, which holds over every version of the file.
     pub overrides: Overrides,
-}
-
-/// Policies that do not compile: every problem, and the texts to show them in.
-#[derive(Clone, Debug)]
-pub struct PolicyProblems {
-    /// What is wrong.
-    pub problems: Vec<Diagnostic>,
-    /// Name and text of each file.
-    pub texts: Vec<(String, String)>,
-}
-
-/// Policy files under watch.
-pub(super) struct Policies {
-    watch: Watch,
-    texts: Vec<(String, String)>,
-    unreadable: Vec<Diagnostic>,
-}
-
-impl Policies {
-    pub fn new(directories: &[PathBuf]) -> Self {
-        let targets = directories.iter().cloned().map(Target::PolicyDirectory).collect();
-        Policies { watch: Watch::new(targets), texts: Vec::new(), unreadable: Vec::new() }
-    }
-
-    /// Whether the files say something else than the last time.
-    pub fn changed(&mut self) -> bool {
-        let Some(read) = self.watch.poll() else { return false };
-        self.texts.clear();
-        self.unreadable.clear();
-        match read {
-            Ok(contents) => contents.into_iter().for_each(|file| self.take(file)),
-            Err(problem) => self.unreadable.push(Diagnostic::of_file("policies", problem)),
-        }
-        true
-    }
-
-    fn take(&mut self, (path, bytes): Contents) {
-        let name = path.display().to_string();
-        match String::from_utf8(bytes) {
-            Ok(text) => self.texts.push((name, text)),
-            Err(_) => self.unreadable.push(Diagnostic::of_file(&name, "it is not UTF-8, save it as UTF-8")),
-        }
-    }
-
-    /// Compiles what was read last.
-    pub fn compile(&self, config: &Config) -> Result<PolicySet, PolicyProblems> {
-        let mut problems = self.unreadable.clone();
-        if self.watch.targets().is_empty() && !config.settings.allow_empty {
-            problems.push(
-                Diagnostic::of_file("policies", "no directory of policies is named")
-                    .help("name one by --policies or policies.dirs"),
-            );
-        }
-        if problems.is_empty() {
-            match PolicySet::compile(&self.texts, config.settings.clone()) {
-                Ok(set) => return Ok(set),
-                Err(found) => problems = found,
-            }
-        }
-        Err(PolicyProblems { problems, texts: self.texts.clone() })
-    }
 }
 
 /// The certificate's files under watch.
@@ -122,7 +61,7 @@ impl Certificate {
     }
 }
 
-/// Keeps what is in force in step with the files.
+/// Keeps what is in force in step with its sources.
 pub(super) struct Reloader {
     pub shared: Arc<Shared>,
     pub tls: Arc<ArcSwapOption<Tls>>,
@@ -156,7 +95,10 @@ impl Reloader {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.policies.stirred() => {}
+            }
             let looked = tokio::task::spawn_blocking(move || {
                 self.look();
                 self
@@ -204,16 +146,19 @@ impl Reloader {
             tracing::warn!(key, "this change of the configuration needs a restart");
         }
         let new = old.config.reloaded(new);
-        let mut moved = None;
-        if new.policy_dirs != old.config.policy_dirs {
-            let mut policies = Policies::new(&new.policy_dirs);
-            policies.changed();
-            moved = Some(policies);
+        if let Err(problem) = self.policies.watch_objects(&new) {
+            tracing::error!(problem, "the configuration has errors; the old one stays in force");
+            return false;
         }
-        let set = match moved.as_ref().unwrap_or(&self.policies).compile(&new) {
-            Ok(set) => set,
-            Err(refused) => {
-                refuse_policies(&refused, &self.shared);
+        let moved = self.policies.moved(&new);
+        let (set, judgement) = match self.policies.judge(moved.as_ref(), &new) {
+            Outcome::Set(set, judgement) if !judgement.loses_one_of(old.policies.as_ref()) => (set, judgement),
+            Outcome::Set(_, judgement) | Outcome::Refused(judgement) => {
+                self.policies.refused_configuration(judgement, &self.shared);
+                return false;
+            }
+            Outcome::Waiting(missing, problems) => {
+                self.policies.waiting(missing, problems, &self.shared);
                 return false;
             }
         };
@@ -234,30 +179,34 @@ impl Reloader {
                 }
             }
         }
-        if let Some(policies) = moved {
-            self.policies = policies;
-        }
         self.times.store(Arc::new(times(&new)));
-        self.take(new, set);
+        self.take(new, moved, set, judgement);
         true
     }
 
-    fn reload_policies(&self) {
+    fn reload_policies(&mut self) {
         let config = self.shared.live.load().config.clone();
-        match self.policies.compile(&config) {
-            Ok(set) => self.take(config, set),
-            Err(refused) => refuse_policies(&refused, &self.shared),
+        let outcome = self.policies.judge(None, &config);
+        self.settle(config, outcome);
+    }
+
+    /// Takes what was judged under the configuration in force.
+    pub fn settle(&mut self, config: Config, outcome: Outcome) {
+        match outcome {
+            Outcome::Set(set, judgement) => self.take(config, None, set, judgement),
+            Outcome::Refused(judgement) => self.policies.refused(judgement, &self.shared),
+            Outcome::Waiting(missing, problems) => self.policies.waiting(missing, problems, &self.shared),
         }
     }
 
     /// The registries come first: what policies ask for must not be refused because a host is new. Where their settings
     /// cannot be used, the old ones serve on.
-    fn take(&self, config: Config, set: PolicySet) {
+    fn take(&mut self, config: Config, moved: Option<Files>, set: PolicySet, judgement: Judgement) {
         if let Err(problem) = self.shared.resolver.configure(config.registry.clone(), hosts(Some(&set))) {
             tracing::error!(problem, "the registries' settings cannot be used; the old ones stay in force");
         }
-        use_policies(&set, &self.shared.readiness, &self.shared.metrics);
-        self.shared.live.store(Arc::new(Live { config, policies: Some(set) }));
+        self.shared.live.store(Arc::new(Live { config: config.clone(), policies: Some(set) }));
+        self.policies.took(&config, moved, judgement, &self.shared);
     }
 }
 
@@ -282,25 +231,6 @@ pub(super) fn times(config: &Config) -> Times {
         idle: config.timeouts.idle,
         age: config.max_connection_age,
     }
-}
-
-/// Says everywhere that these policies are in force.
-pub(super) fn use_policies(set: &PolicySet, readiness: &super::health::Readiness, metrics: &Metrics) {
-    metrics.policies_in_force(set);
-    readiness.policies_in_force();
-    tracing::info!(policies = set.policies().count(), policy_hash = set.hash(), "policies are in force");
-}
-
-/// Says everywhere that the policies of the files are not in force.
-pub(super) fn refuse_policies(refused: &PolicyProblems, shared: &Shared) {
-    let mut files: Vec<&str> = refused.problems.iter().map(|problem| problem.file.as_str()).collect();
-    files.sort_unstable();
-    files.dedup();
-    shared.metrics.policies_refused(files.len());
-    for problem in &refused.problems {
-        tracing::error!(%problem, "the policies have errors; what was in force stays in force");
-    }
-    shared.readiness.policies_refused(refused.problems.iter().map(ToString::to_string).collect());
 }
 
 /// Puts a certificate in the place of the one in use, or says why that stays.

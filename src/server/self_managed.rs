@@ -199,15 +199,18 @@ impl Keeper {
 
     /// The Secret holds this now.
     async fn take(&mut self, mut state: State, found: &StoredAuthority, config: &Config, times: RotationTimes) {
-        let before = self.state.replace(state.clone());
-        if !self.leadership.held() {
+        let in_use = self.leaf.as_ref().filter(|_| self.leadership.held()).map(|leaf| leaf.signer.as_str());
+        if in_use.is_some_and(|in_use| state.keep_known(in_use, super::now(), times)) {
+            // Nothing is published until that is written: the other replicas use the same authority.
+            if self.write(found, state).await {
+                tracing::warn!(
+                    "the Secret tagwarden-ca came to hold another authority; the one in use is published until its certificates have ended"
+                );
+            }
             return;
         }
-        let kept = before.is_some_and(|before| state.keep_known(&before, super::now(), times));
-        if kept && self.write(found, state.clone()).await {
-            tracing::warn!(
-                "the Secret tagwarden-ca came to hold another authority; the one before is published until its certificates have ended"
-            );
+        self.state = Some(state.clone());
+        if !self.leadership.held() {
             return;
         }
         let seen = Seen { bundle: self.publish(config).await, wish: &found.rotate };

@@ -8,6 +8,7 @@ use crate::objects::{BAD, BASIC, GOOD, pod};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -143,6 +144,11 @@ fn wait_for_log(server: &Server, text: &str) {
     until_true(&format!("'{text}' in the log"), PATIENCE, || server.log().contains(text));
 }
 
+/// Into the suite's log, past the capture of what tests print.
+fn figure(what: &str, calls: u32) {
+    let _ = writeln!(std::io::stderr(), "{what}: {calls} calls, 0 failed");
+}
+
 fn one_authority(place: &Place) {
     let servers = place.replicas();
     let balancer = balancer(&servers);
@@ -257,7 +263,7 @@ fn row_52_leaves_and_the_authority_are_replaced_without_a_failed_call() {
         place.annotate("by-hand");
         assert!(!place.admin().get(SECRET).unwrap()["data"].as_object().unwrap().contains_key("next.crt"));
     });
-    println!("row 52: {calls} calls, 0 failed");
+    figure("row 52", calls);
     assert!(calls > 50, "{calls}");
     all_ready(&servers);
 }
@@ -297,7 +303,7 @@ fn a_secret_that_vanishes_or_is_emptied_is_written_back_and_one_that_is_replaced
         }
         assert_eq!(place.stored("previous.crt"), authority);
     });
-    println!("lost Secret: {calls} calls, 0 failed");
+    figure("lost Secret", calls);
     all_ready(&servers);
 }
 

@@ -8,6 +8,7 @@
 mod away;
 mod calls;
 mod certificates;
+mod chart;
 mod harness;
 mod hooks;
 mod large;
@@ -16,8 +17,12 @@ mod objects;
 mod person;
 mod pins;
 mod places;
+mod policies;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]
 mod registries;
+#[expect(dead_code, reason = "each suite uses a part of it")]
+#[path = "../it/chart/render.rs"]
+mod render;
 mod replicas;
 mod tenants;

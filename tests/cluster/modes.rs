@@ -2,6 +2,7 @@
 
 use crate::harness::{Authority, Bed, Cluster, PATIENCE, Server, ServerOptions, until_true};
 use crate::objects::{BAD, BASIC, GOOD, pod};
+use serde_json::json;
 
 #[test]
 fn row_73_the_modes_find_the_same_and_differ_in_the_verdict() {
@@ -33,11 +34,14 @@ fn row_73_the_modes_find_the_same_and_differ_in_the_verdict() {
 fn a_first_policy_with_errors_leaves_the_server_up_and_not_ready() {
     let authority = Authority::new("webhook-ca");
     let broken = BASIC.replace("mode: enforce", "mood: enforce");
+    let cluster = Cluster::shared();
+    // Of its own: what a namespace's replicas saved would serve in the place of a bad policy.
+    cluster.create_namespace("broken-policy", &json!({}));
     let mut server = Server::start(
-        Cluster::shared(),
+        cluster,
         &ServerOptions {
             name: "broken-policy",
-            namespace: "default",
+            namespace: "broken-policy",
             policies: &[("basic.yaml", &broken)],
             config: None,
             authority: &authority,
@@ -55,11 +59,13 @@ fn a_first_policy_with_errors_leaves_the_server_up_and_not_ready() {
 fn row_45_a_policy_that_trusts_a_tenants_label_is_refused() {
     let authority = Authority::new("webhook-ca");
     let trusting = BASIC.replace("  rules:", "  namespaces: {selector: {matchLabels: {tier: app}}}\n  rules:");
+    let cluster = Cluster::shared();
+    cluster.create_namespace("untrusted-label", &json!({}));
     let server = Server::start(
-        Cluster::shared(),
+        cluster,
         &ServerOptions {
             name: "untrusted-label",
-            namespace: "default",
+            namespace: "untrusted-label",
             policies: &[("basic.yaml", &trusting)],
             config: None,
             authority: &authority,

@@ -80,3 +80,16 @@ fn an_exception_ends_with_its_day() {
     assert_eq!(exit, Exit::Violation);
     assert!(!out.contains("EX-2026-014"), "{out}");
 }
+
+#[test]
+fn a_configuration_with_objects_says_that_they_are_not_read_here() {
+    let policy = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nmetadata: {name: a}\nspec: {mode: enforce, rules: [{images: [\"**\"]}]}\n";
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: \"nginx:v1\"}]}\n";
+    for (objects, noted) in [("true", true), ("false", false)] {
+        let config = format!("policies: {{dirs: [policies], objects: {objects}}}\n");
+        let scene = Scene::new(&[("config.yaml", &config), ("policies/p.yaml", policy), ("pod.yaml", pod)]);
+        let ran = scene.run(&["check", "--config", "config.yaml", "--offline", "pod.yaml"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(ran.stderr.contains("ImagePolicy objects are not read here"), noted, "{ran:?}");
+    }
+}

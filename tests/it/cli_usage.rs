@@ -63,7 +63,7 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["check", "--layout", "l", "x"], "not supported yet"),
         (&["explain"], "<IMAGE>"),
         (&["schema", "release"], "the schema `release` is not supported yet"),
-        (&["schema", "polcy"], "there is no such schema; use `policy`"),
+        (&["schema", "polcy"], "there is no such schema; use `policy` or `crd`"),
     ] {
         let ran = scene.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {}", ran.stderr);

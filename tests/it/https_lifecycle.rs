@@ -33,7 +33,7 @@ spec:
 
 const TRUSTED: &str = "trustedNamespaceLabels: [environment]\nshutdownDelay: 0s\n";
 
-fn kubeconfig(address: SocketAddr) -> String {
+pub fn kubeconfig(address: SocketAddr) -> String {
     format!(
         "apiVersion: v1
 kind: Config
@@ -306,7 +306,12 @@ async fn what_keeps_it_from_starting_is_one_sentence_and_exit_2() {
     let authority = tagwarden::certs::Authority::new("tests", now(), 1000).unwrap();
     write_pair(root, &server_pair(&authority, 1000));
     let other = server_pair(&authority, 1000);
-    for (name, text) in [("other.key", other.key.as_str()), ("empty", ""), ("bad.yaml", "lissen: {}\n")] {
+    for (name, text) in [
+        ("other.key", other.key.as_str()),
+        ("empty", ""),
+        ("bad.yaml", "lissen: {}\n"),
+        ("objects.yaml", "policies: {objects: true}\n"),
+    ] {
         std::fs::write(root.join(name), text).unwrap();
     }
     std::fs::create_dir(root.join("policies")).unwrap();
@@ -325,6 +330,7 @@ async fn what_keeps_it_from_starting_is_one_sentence_and_exit_2() {
         (&["--tls-cert", "empty"], "empty: there is no PEM certificate in it"),
         (&["--config", "missing.yaml"], "cannot read the configuration"),
         (&["--config", "bad.yaml"], "did you mean 'listen'?"),
+        (&["--config", "objects.yaml"], "'policies.objects: true' needs a cluster"),
         (&["--policies", "missing"], "cannot read missing"),
         (&["--max-mode", "enforced"], "did you mean 'enforce'?"),
         (&["--polices", "x"], "--policies"),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hyper::StatusCode;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -200,6 +202,38 @@ async fn a_bad_new_certificate_keeps_the_old_one() {
     write_pair(server.directory.path(), &other);
     until("the good one is in use", async || (served(&server).await != before).then_some(())).await;
     assert_eq!(server.metric("tagwarden_certificate_last_reload_successful").await, Some(1.0));
+}
+
+/// The Secret that cert-manager writes, as kubelet mounts it: files behind a link that is swapped in one step.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_54_a_mounted_secret_that_changes_is_taken_under_load_and_no_call_fails() {
+    let server = Setup::default().start();
+    let root = server.directory.path();
+    let mount = |version: &str| {
+        std::fs::create_dir(root.join(version)).unwrap();
+        write_pair(&root.join(version), &server_pair(&server.authority, 86_400));
+        symlink(version, root.join("..data_tmp")).unwrap();
+        std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    };
+    let load = Load::on(&server);
+    mount("..1");
+    for name in ["tls.crt", "tls.key"] {
+        symlink(format!("..data/{name}"), root.join(".link")).unwrap();
+        std::fs::rename(root.join(".link"), root.join(name)).unwrap();
+    }
+    let mounted = |version: &str| {
+        let pem = std::fs::read(root.join(version).join("tls.crt")).unwrap();
+        CertificateDer::from_pem_slice(&pem).unwrap().to_vec()
+    };
+    for version in ["..1", "..2", "..3"] {
+        if version != "..1" {
+            mount(version);
+        }
+        let wanted = mounted(version);
+        until("the mounted certificate", async || (served(&server).await == wanted).then_some(())).await;
+        load.goes_on().await;
+    }
+    load.lost_nothing().await;
 }
 
 #[tokio::test]

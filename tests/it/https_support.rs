@@ -43,9 +43,19 @@ pub struct Setup {
     pub authority: Authority,
     /// In seconds.
     pub certificate_lifetime: i64,
+    pub certificate: Certificate,
     pub kubeconfig: Option<String>,
     /// Further files, by name.
     pub files: Vec<(&'static str, String)>,
+}
+
+/// Where the server's certificate comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Certificate {
+    /// Files that the flags name.
+    Files,
+    /// The server makes it, as the configuration says; POD_NAMESPACE is `tagwarden`.
+    SelfManaged,
 }
 
 impl Default for Setup {
@@ -55,6 +65,7 @@ impl Default for Setup {
             policies: vec![("p.yaml", RELEASES.to_owned())],
             authority: Authority::new("tests", now(), 86_400).unwrap(),
             certificate_lifetime: 86_400,
+            certificate: Certificate::Files,
             kubeconfig: None,
             files: Vec::new(),
         }
@@ -82,8 +93,11 @@ impl Setup {
         }
         let mut command = program();
         command.current_dir(root).args(["serve", "--config", "config.yaml", "--policies", "policies"]);
-        command.args(["--tls-cert", "tls.crt", "--tls-key", "tls.key", "--log-format", "json"]);
-        command.args(["--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"]);
+        match self.certificate {
+            Certificate::Files => command.args(["--tls-cert", "tls.crt", "--tls-key", "tls.key"]),
+            Certificate::SelfManaged => command.env("POD_NAMESPACE", "tagwarden"),
+        };
+        command.args(["--log-format", "json", "--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"]);
         match &self.kubeconfig {
             None => command.arg("--no-cluster"),
             Some(text) => {
@@ -99,7 +113,7 @@ impl Setup {
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("TAGWARDEN_") || name.starts_with("KUBE") {
+        if name.starts_with("TAGWARDEN_") || name.starts_with("KUBE") || name == "POD_NAMESPACE" {
             command.env_remove(name);
         }
     }

@@ -1,10 +1,10 @@
-//! The JSON Schema of policy files agrees with their reader on keys, types and enums.
+//! The JSON Schema of policy files agrees with their reader on keys, types and enums, and so does the custom resource.
 
 use std::fs;
 use std::path::Path;
 
 use tagwarden::document::{Source, parse};
-use tagwarden::policy::{PolicySet, Settings, policy_schema};
+use tagwarden::policy::{PolicySet, Settings, policy_crd, policy_schema};
 
 /// Documents that the schema lets through and only compiling refuses: a marker in the corpus says why.
 const COMPILE_ONLY: &str = "# only compiling knows:";
@@ -64,4 +64,58 @@ fn the_schema_is_draft_07_and_explains_every_key() {
         let text = spec[key].to_string();
         assert!(text.contains("description"), "{key} has no description: {text}");
     }
+}
+
+/// Every schema below, with the path of it.
+fn schemas<'s>(path: &str, schema: &'s serde_json::Value, all: &mut Vec<(String, &'s serde_json::Value)>) {
+    all.push((path.to_owned(), schema));
+    for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+        schemas(&format!("{path}.{key}"), inner, all);
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if schema[keyword].is_object() {
+            schemas(&format!("{path}[]"), &schema[keyword], all);
+        }
+    }
+}
+
+#[test]
+fn the_custom_resource_is_structural_keeps_unknown_keys_and_explains_every_key() {
+    let crd = policy_crd();
+    let root = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut all = Vec::new();
+    schemas("", root, &mut all);
+    assert!(all.len() > 80, "{}", all.len());
+    for (path, schema) in all {
+        for keyword in ["$ref", "$schema", "$id", "definitions", "oneOf", "anyOf", "allOf", "const", "title", "default"]
+        {
+            assert!(schema[keyword].is_null(), "{path} has {keyword}: {schema}");
+        }
+        assert_ne!(schema["additionalProperties"], false, "{path}");
+        let open = schema["x-kubernetes-preserve-unknown-fields"] == true;
+        let ours = !path.starts_with(".status");
+        assert!(schema["type"].is_string() || open, "{path} has no type: {schema}");
+        if schema["properties"].is_object() && ours {
+            assert!(open, "{path} drops typing errors: {schema}");
+        }
+        let common = ["", ".apiVersion", ".kind", ".metadata"].contains(&path.as_str()) || path.ends_with("[]");
+        assert!(common || schema["description"].is_string(), "{path} has no description: {schema}");
+    }
+    let mode = &root["properties"]["spec"]["properties"]["mode"];
+    assert_eq!(mode["enum"], serde_json::json!(["audit", "warn", "enforce"]));
+    assert!(mode["description"].as_str().unwrap().contains("- enforce: Denied."), "{mode}");
+}
+
+/// The chart's copy, which `make manifests` writes anew.
+#[test]
+fn the_charts_custom_resource_is_the_one_that_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/tagwarden/files/imagepolicies.crd.json");
+    let printed = format!("{:#}\n", policy_crd());
+    assert_eq!(
+        fs::read_to_string(path).unwrap(),
+        printed,
+        "write it anew: tagwarden schema crd > charts/tagwarden/files/imagepolicies.crd.json"
+    );
+    let ran = crate::cli_support::Scene::new(&[]).run(&["schema", "crd"]);
+    assert_eq!(ran.stdout, printed);
 }

@@ -21,10 +21,10 @@ mod report;
 mod wait;
 
 pub use cert_manager::{CertManager, Injector};
-pub use cluster::{Cluster, DANA};
+pub use cluster::Cluster;
 pub use images::{API, FLOATING, NGINX};
 pub use kubectl::{Kubectl, Outcome};
-pub use load::{Counts, Load, Mix};
+pub use load::{Load, Mix};
 pub use node::{Node, WEBHOOK_CLIENT};
 pub use pki::Authority;
 pub use release::{CRD, INFRASTRUCTURE, NAMESPACE, Release, merged, policy};

@@ -55,23 +55,25 @@ groups() {
 }
 
 clean() {
-  local place left
   if [ -n "${TAGWARDEN_E2E_LOGS:-}" ]; then # to look at after a failure
     mkdir -p "$TAGWARDEN_E2E_LOGS"
     cp "$folder"/*.log "$TAGWARDEN_E2E_LOGS"
   fi
-  rm -rf "$folder"
-  for place in $(groups); do
-    for left in 1 2 3 4 5; do # a group lingers for a moment after its last process
-      [ -d "$place/$group" ] || break
-      find "$place/$group" -depth -type d -exec rmdir {} + || sleep 1
+  local place try
+  for try in 1 2 3 4 5 6 7 8 9 10; do # mounts and control groups linger for a moment after the last process
+    rm -rf "$folder"
+    for place in $(groups); do
+      [ ! -d "$place/$group" ] || find "$place/$group" -depth -type d -exec rmdir {} +
     done
+    [ -d "$folder" ] || compgen -G "/sys/fs/cgroup/*/$group" || return 0
+    sleep 1
   done
 }
 
 # Holds the other end of a pipe that every process in there inherits; it closes when the last of them is gone.
 exec 8> >(
   trap '' INT TERM HUP
+  set +e
   exec >/dev/null 2>&1
   cat
   clean

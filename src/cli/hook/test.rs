@@ -42,7 +42,7 @@ pub(super) struct TestArgs {
 pub(super) fn run(args: &TestArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let Some(config) = configuration(&args.config, surroundings) else { return Ok(Exit::Error) };
     let mut told = ok(&format!("configuration: {} compiles", args.config.display()), surroundings);
-    let policies = match server::policies(&config) {
+    let policies = match server::policies_of_files(&config) {
         Ok(policies) => policies,
         Err(refused) => {
             // Nobody is left to tell when standard error is closed too.
@@ -61,7 +61,8 @@ pub(super) fn run(args: &TestArgs, surroundings: &mut Surroundings<'_>) -> anyho
         configuration,
         address: args.address,
         clients: if config.tls.client_ca.is_some() { Clients::OnlyTheApiServer } else { Clients::Anyone },
-        policy_hash: policies.hash(),
+        // Objects are policies too then, and what they come to is for the replicas to say.
+        policy_hash: (!config.policy_objects).then(|| policies.hash()),
     };
     let (passed, outcome) = runtime()?.block_on(async {
         let cluster = Cluster::configured().await.map_err(anyhow::Error::msg)?;
@@ -93,7 +94,8 @@ struct Route<'a> {
     configuration: &'a str,
     address: Option<SocketAddr>,
     clients: Clients,
-    policy_hash: &'a str,
+    /// None: not known here.
+    policy_hash: Option<&'a str>,
 }
 
 impl Route<'_> {
@@ -160,20 +162,21 @@ impl Route<'_> {
         let uid = answer::uid();
         let body = call::post(stream, &server_name, &service.path, answer::review(&uid).to_string()).await?;
         let judgement = answer::read(&body, &uid).map_err(|problem| Failure::new(problem, "see the replicas' logs"))?;
-        self.judged_by_the_same(judgement.policy_hash.as_deref())?;
-        passed.push(format!("review: answered \"{}\", judged by these policies", judgement.decision.name()));
+        let by = self.judged_by(judgement.policy_hash.as_deref())?;
+        passed.push(format!("review: answered \"{}\", judged by {by}", judgement.decision.name()));
         Ok(())
     }
 
-    fn judged_by_the_same(&self, hash: Option<&str>) -> Result<(), Failure> {
-        let expected = self.policy_hash;
-        match hash {
-            Some(hash) if hash == expected => Ok(()),
-            Some(hash) => Err(Failure::new(
+    /// By which policies, for people.
+    fn judged_by(&self, hash: Option<&str>) -> Result<&'static str, Failure> {
+        match (hash, self.policy_hash) {
+            (Some(hash), Some(expected)) if hash == expected => Ok("these policies"),
+            (Some(_), None) => Ok("policies of files and objects"),
+            (Some(hash), Some(expected)) => Err(Failure::new(
                 format!("the replicas judge by other policies: theirs have the hash {hash}, these {expected}"),
                 "see /readyz?verbose and the replicas' logs; a change takes up to two minutes to reach mounted files",
             )),
-            None => Err(Failure::new(
+            (None, _) => Err(Failure::new(
                 "the replica that answered has no policies in force",
                 "see /readyz?verbose and the replicas' logs",
             )),

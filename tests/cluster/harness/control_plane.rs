@@ -314,6 +314,8 @@ fn roles() -> Value {
                     "resources": ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"],
                     "verbs": ["get", "patch"],
                 },
+                {"apiGroups": ["tagwarden.dev"], "resources": ["imagepolicies"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": ["tagwarden.dev"], "resources": ["imagepolicies/status"], "verbs": ["patch"]},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
             ],
         },

@@ -9,9 +9,6 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Options of kubectl that make it a developer's: she may edit, as a tenant does, in every namespace.
-pub const DANA: [&str; 4] = ["--as", "dana", "--as-group", "developers"];
-
 /// Selects the server's Pods.
 pub const SERVERS: &str = "app.kubernetes.io/name=tagwarden,app.kubernetes.io/component=webhook";
 
@@ -162,14 +159,14 @@ impl Cluster {
     /// Prints what helps to understand a scenario that failed.
     pub fn explain(&self) {
         for arguments in [
-            &["get", "pods,jobs,events", "--namespace", super::release::NAMESPACE, "-o", "wide"][..],
+            &["get", "pods,jobs", "--namespace", super::release::NAMESPACE, "-o", "wide"][..],
             &[
                 "logs",
                 "--namespace",
                 super::release::NAMESPACE,
                 "--all-containers",
                 "--prefix",
-                "--tail=15",
+                "--tail=12",
                 "-l",
                 SERVERS,
             ],

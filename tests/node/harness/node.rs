@@ -77,6 +77,7 @@ impl Node {
 
         let start = |program: &Path, arguments: &[&str]| start(folder, watchdog, program, arguments);
         let registry = start_registry(folder, watchdog);
+        let containerd = start(Path::new("containerd"), &["--config=containerd.toml"]);
         let etcd = start(
             &assets.program("etcd"),
             &[
@@ -88,10 +89,8 @@ impl Node {
             ],
         );
         let api_server = start_api_server(folder, watchdog, &assets);
-        let containerd = start(Path::new("containerd"), &["--config=containerd.toml"]);
-        // The kubelet ends where it finds no runtime.
-        let runtime = folder.join("containerd.sock");
-        until_true("containerd to listen", PATIENCE, || UnixStream::connect(&runtime).is_ok());
+        // The kubelet gives up where there is no runtime.
+        until_true("containerd to listen", PATIENCE, || UnixStream::connect(folder.join("containerd.sock")).is_ok());
         let node = Node {
             folder: folder.to_owned(),
             watchdog,

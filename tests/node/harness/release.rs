@@ -97,7 +97,7 @@ impl<'a> Release<'a> {
     /// `helm test`.
     #[must_use = "say whether it should have been accepted or refused"]
     pub fn test(&self) -> Outcome {
-        self.helm(&["test", NAME, "--logs", "--timeout=180s"])
+        self.helm(&["test", NAME, "--timeout=180s"])
     }
 
     /// Helm in the release's namespace.

@@ -1,0 +1,281 @@
+//! ImagePolicy objects: kept by a watch, through every absence of the API server, and the status that is written into them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Cluster;
+use crate::policy::{GROUP, KIND, PLURAL, VERSION};
+
+/// After the first failure of a watch the next attempt comes; the time doubles with each further one, to [`SLOWEST`].
+const FIRST: Duration = Duration::from_millis(500);
+/// How long the definition's coming, or the API server's, may stay unseen.
+const SLOWEST: Duration = Duration::from_secs(5);
+/// The longest that writing one status may take.
+const WRITE_TIME: Duration = Duration::from_secs(5);
+
+/// An ImagePolicy object, as far as it is ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredPolicy {
+    /// Tells it from an earlier object of the same name.
+    pub uid: String,
+    /// Counts the versions of its spec.
+    pub generation: i64,
+    /// The policy as JSON: every key but `status`, and of the metadata the name.
+    pub text: String,
+    /// The status that it has; null: none.
+    pub status: Value,
+}
+
+/// The objects by name.
+pub type StoredPolicies = BTreeMap<String, StoredPolicy>;
+
+/// What is known of the objects.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// None until all were listed once; then the last that was seen, also while the API server is away.
+    pub policies: Option<Arc<StoredPolicies>>,
+    /// Why they cannot be listed or watched now.
+    pub problem: Option<String>,
+}
+
+/// The objects of a cluster under watch. Clones share the watch, which ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct ImagePolicies {
+    listing: watch::Receiver<Listing>,
+    api: Api<DynamicObject>,
+}
+
+impl ImagePolicies {
+    /// Begins to watch.
+    #[must_use]
+    pub fn watched(cluster: &Cluster) -> Self {
+        let gvk = GroupVersionKind::gvk(GROUP, VERSION, KIND);
+        let api: Api<DynamicObject> =
+            Api::all_with(cluster.client.clone(), &ApiResource::from_gvk_with_plural(&gvk, PLURAL));
+        let (tell, listing) = watch::channel(Listing::default());
+        tokio::spawn(follow(api.clone(), tell));
+        ImagePolicies { listing, api }
+    }
+
+    /// What is known of them; the receiver tells of changes.
+    #[must_use]
+    pub fn listing(&self) -> watch::Receiver<Listing> {
+        self.listing.clone()
+    }
+
+    /// Writes the status of one object, where it is still the one that was judged.
+    ///
+    /// # Errors
+    /// One sentence: the API server did not answer, or not in time, or refuses it; the object is gone or another one.
+    pub async fn write_status(&self, name: &str, uid: &str, status: &Value) -> Result<(), String> {
+        let patch = json!({"metadata": {"uid": uid}, "status": status});
+        let params = PatchParams::default();
+        match timeout(WRITE_TIME, self.api.patch_status(name, &params, &Patch::Merge(patch))).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the API server did not answer in time".to_owned()),
+        }
+    }
+}
+
+/// Until nobody listens any more.
+async fn follow(api: Api<DynamicObject>, tell: watch::Sender<Listing>) {
+    let mut events = std::pin::pin!(watcher(api, Config::default()).backoff(Retries::default()));
+    let mut listed = StoredPolicies::new();
+    loop {
+        let event = tokio::select! {
+            () = tell.closed() => return,
+            event = events.next() => event,
+        };
+        match event {
+            Some(Ok(event)) => apply(event, &mut listed, &tell),
+            Some(Err(error)) => failed(&error, &tell),
+            None => return,
+        }
+    }
+}
+
+/// `listed` collects a list until it is complete, so that no policy is missing meanwhile.
+fn apply(event: Event<DynamicObject>, listed: &mut StoredPolicies, tell: &watch::Sender<Listing>) {
+    match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => insert(listed, object),
+        Event::InitDone => {
+            let policies = Some(Arc::new(std::mem::take(listed)));
+            tell.send_replace(Listing { policies, problem: None });
+        }
+        Event::Apply(object) => change(tell, |known| insert(known, object)),
+        Event::Delete(object) => change(tell, |known| {
+            known.remove(object.metadata.name.as_deref().unwrap_or_default());
+        }),
+    }
+}
+
+fn change(tell: &watch::Sender<Listing>, change: impl FnOnce(&mut StoredPolicies)) {
+    tell.send_modify(|listing| {
+        change(Arc::make_mut(listing.policies.get_or_insert_default()));
+        listing.problem = None;
+    });
+}
+
+/// Each problem is logged once, however often it comes back in a row.
+fn failed(error: &watcher::Error, tell: &watch::Sender<Listing>) {
+    let problem = sentence(error);
+    let news = tell.borrow().problem.as_ref() != Some(&problem);
+    if news {
+        tracing::warn!(problem, "cannot watch ImagePolicy objects; those that are known still serve; trying again");
+        tell.send_modify(|listing| listing.problem = Some(problem));
+    }
+}
+
+fn sentence(error: &watcher::Error) -> String {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    };
+    match code {
+        404 => format!(
+            "the CustomResourceDefinition {PLURAL}.{GROUP} is not installed: apply the chart again, or `tagwarden schema crd`"
+        ),
+        403 => format!(
+            "listing and watching {PLURAL}.{GROUP} is forbidden: apply the chart again, its ClusterRole grants both"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+fn insert(known: &mut StoredPolicies, object: DynamicObject) {
+    let DynamicObject { types, metadata, mut data } = object;
+    let Some(name) = metadata.name else { return };
+    let status = data.as_object_mut().and_then(|keys| keys.remove("status")).unwrap_or_default();
+    // Lists leave out what all of their items are.
+    let types = types.filter(|types| !types.kind.is_empty());
+    let api_version = types.as_ref().map_or_else(|| format!("{GROUP}/{VERSION}"), |types| types.api_version.clone());
+    let mut policy = json!({
+        "apiVersion": api_version,
+        "kind": types.map_or_else(|| KIND.to_owned(), |types| types.kind),
+        "metadata": {"name": name},
+    });
+    if let (Value::Object(policy), Value::Object(keys)) = (&mut policy, data) {
+        policy.extend(keys);
+    }
+    let stored = StoredPolicy {
+        uid: metadata.uid.unwrap_or_default(),
+        generation: metadata.generation.unwrap_or_default(),
+        text: format!("{policy:#}"),
+        status,
+    };
+    known.insert(name, stored);
+}
+
+/// How long to wait after each failure in a row.
+#[derive(Debug)]
+struct Retries(Duration);
+
+impl Default for Retries {
+    fn default() -> Self {
+        Retries(FIRST)
+    }
+}
+
+impl Iterator for Retries {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.0;
+        self.0 = (wait * 2).min(SLOWEST);
+        Some(wait)
+    }
+}
+
+impl Backoff for Retries {
+    fn reset(&mut self) {
+        *self = Retries::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, Listing, Retries, StoredPolicies, apply, failed};
+    use kube::api::DynamicObject;
+    use kube::runtime::watcher;
+    use serde_json::{Value, json};
+    use tokio::sync::watch;
+
+    fn object(name: &str, spec: Value) -> DynamicObject {
+        serde_json::from_value(json!({"metadata": {"name": name, "uid": "u", "generation": 3, "labels": {"a": "b"}},
+            "spec": spec, "specs": 1, "status": {"hash": "h"}}))
+        .unwrap()
+    }
+
+    fn names(tell: &watch::Sender<Listing>) -> Option<Vec<String>> {
+        tell.borrow().policies.as_ref().map(|policies| policies.keys().cloned().collect())
+    }
+
+    #[test]
+    fn a_list_counts_when_it_is_complete_and_changes_are_followed() {
+        let (tell, _told) = watch::channel(Listing::default());
+        let mut listed = StoredPolicies::new();
+        for event in [Event::Init, Event::InitApply(object("a", json!({})))] {
+            apply(event, &mut listed, &tell);
+            assert_eq!(names(&tell), None, "half a list is none");
+        }
+        apply(Event::InitDone, &mut listed, &tell);
+        assert_eq!(names(&tell).unwrap(), ["a"]);
+        apply(Event::Apply(object("b", json!({}))), &mut listed, &tell);
+        apply(Event::Delete(object("a", json!({}))), &mut listed, &tell);
+        assert_eq!(names(&tell).unwrap(), ["b"]);
+        for event in [Event::Init, Event::InitApply(object("c", json!({})))] {
+            apply(event, &mut listed, &tell);
+        }
+        assert_eq!(names(&tell).unwrap(), ["b"], "the old list until the new one is complete");
+        apply(Event::InitDone, &mut listed, &tell);
+        assert_eq!(names(&tell).unwrap(), ["c"]);
+    }
+
+    #[test]
+    fn an_object_is_every_key_but_its_status_and_the_api_servers_metadata() {
+        let (tell, told) = watch::channel(Listing::default());
+        apply(Event::Apply(object("a", json!({"mode": "warn"}))), &mut StoredPolicies::new(), &tell);
+        let stored = told.borrow().policies.as_ref().unwrap()["a"].clone();
+        let text: Value = serde_json::from_str(&stored.text).unwrap();
+        let expected = json!({"apiVersion": "tagwarden.dev/v1", "kind": "ImagePolicy", "metadata": {"name": "a"},
+            "spec": {"mode": "warn"}, "specs": 1});
+        assert_eq!(text, expected);
+        assert_eq!((stored.generation, stored.status), (3, json!({"hash": "h"})));
+    }
+
+    #[test]
+    fn a_failure_keeps_what_is_known_and_says_what_to_do() {
+        let (tell, told) = watch::channel(Listing::default());
+        apply(Event::Apply(object("a", json!({}))), &mut StoredPolicies::new(), &tell);
+        for (code, expected) in [(404, "schema crd"), (403, "ClusterRole"), (500, "boom")] {
+            let status = json!({"status": "Failure", "message": "boom", "reason": "x", "code": code});
+            failed(&watcher::Error::WatchError(serde_json::from_value(status).unwrap()), &tell);
+            assert!(told.borrow().problem.as_ref().unwrap().contains(expected), "{:?}", told.borrow().problem);
+        }
+        assert_eq!(names(&tell).unwrap(), ["a"]);
+        apply(Event::Apply(object("a", json!({}))), &mut StoredPolicies::new(), &tell);
+        assert_eq!(told.borrow().problem, None, "it is over when the next event comes");
+    }
+
+    #[test]
+    fn attempts_slow_down_to_five_seconds() {
+        let waits: Vec<_> = Retries::default().take(6).map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 5000, 5000]);
+    }
+}

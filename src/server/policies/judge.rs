@@ -1,0 +1,202 @@
+//! From what files and objects say, and what was good last, to the set that is to be in force, and what there is to tell.
+//!
+//! For files the unit is the whole set, for objects the object. Nothing here reads, waits or remembers.
+
+use std::collections::BTreeMap;
+
+use super::files::{ReadFiles, Texts};
+use super::problem::{ObjectProblem, Problem};
+use crate::cluster::StoredPolicies;
+use crate::document::Diagnostic;
+use crate::policy::{PolicySet, Settings};
+
+/// What there is to make a set of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sources<'s> {
+    /// None: no directory is named.
+    pub files: Option<&'s ReadFiles>,
+    /// None: objects are no source.
+    pub objects: Option<&'s StoredPolicies>,
+}
+
+/// A version that compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Good<T> {
+    pub text: T,
+    /// By another process: it was saved.
+    pub saved: bool,
+}
+
+/// The last good version of each source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct LastGood {
+    pub files: Option<Good<Texts>>,
+    /// By the object's name. May hold what does not compile any more under other settings; it is kept while its object
+    /// has nothing better.
+    pub objects: BTreeMap<String, Good<String>>,
+}
+
+/// Which version of an object is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Force {
+    /// The one that is stored.
+    This,
+    /// The last good one.
+    Earlier,
+    /// None.
+    None,
+}
+
+/// How an object stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub force: Force,
+    /// Of the version in force.
+    pub hash: Option<String>,
+    pub problems: Vec<ObjectProblem>,
+}
+
+/// What judging came to.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// None: there is nothing that could be in force.
+    pub set: Option<PolicySet>,
+    /// What is good from now on, if the set comes into force.
+    pub good: LastGood,
+    pub problems: Vec<Problem>,
+    pub standings: BTreeMap<String, Standing>,
+    /// Whether files, or some object, have errors and no good version is known of them.
+    pub without_good: bool,
+    /// Whether a part of the set was saved by another process.
+    pub from_saved: bool,
+    /// Objects whose last good version does not compile under these settings.
+    pub lost: Vec<String>,
+}
+
+/// Judges everything anew.
+pub(super) fn judge(sources: &Sources<'_>, known: &LastGood, settings: &Settings) -> Judged {
+    let mut judged = Judged {
+        set: None,
+        good: LastGood::default(),
+        problems: Vec::new(),
+        standings: BTreeMap::new(),
+        without_good: false,
+        from_saved: false,
+        lost: Vec::new(),
+    };
+    let mut parts = Vec::new();
+    let files = judge_files(sources, known, settings, &mut judged);
+    if let Some(objects) = sources.objects {
+        let names: Vec<String> = files.iter().flat_map(PolicySet::policies).map(|(name, _)| name.to_owned()).collect();
+        judge_objects(objects, &names, known, settings, &mut judged, &mut parts);
+    }
+    let Some(files) = files else { return judged };
+    parts.push(files);
+    let set = PolicySet::of_parts(parts, settings.clone());
+    if sources.objects.is_some() && set.policies().next().is_none() && !settings.allow_empty {
+        judged.problems.push(Problem::Set(
+            "there is no policy at all; create an ImagePolicy, or set policies.allowEmpty if that is meant",
+        ));
+        return judged;
+    }
+    judged.set = Some(set);
+    judged
+}
+
+/// The set of the files, or of their last good version; none: neither is there.
+fn judge_files(sources: &Sources<'_>, known: &LastGood, settings: &Settings, judged: &mut Judged) -> Option<PolicySet> {
+    // With objects there may be no policy in the files.
+    let settings = match sources.objects {
+        Some(_) => &part_of(settings),
+        None => settings,
+    };
+    let problems = match sources.files {
+        None if settings.allow_empty => return Some(PolicySet::of_parts(Vec::new(), settings.clone())),
+        None => vec![
+            Diagnostic::of_file("policies", "no directory of policies is named")
+                .help("name one by --policies or policies.dirs"),
+        ],
+        Some(read) if !read.unreadable.is_empty() => read.unreadable.clone(),
+        Some(read) => match PolicySet::compile(&read.texts, settings.clone()) {
+            Ok(set) => {
+                judged.good.files = Some(Good { text: read.texts.clone(), saved: false });
+                return Some(set);
+            }
+            Err(problems) => problems,
+        },
+    };
+    judged.problems.extend(problems.into_iter().map(Problem::File));
+    let set = known.files.as_ref().and_then(|good| PolicySet::compile(&good.text, settings.clone()).ok());
+    match (&set, &known.files) {
+        (Some(_), Some(good)) => {
+            judged.from_saved |= good.saved;
+            judged.good.files = Some(good.clone());
+        }
+        _ => judged.without_good = true,
+    }
+    set
+}
+
+/// `names`: those of the policies of files, which no object may have too.
+fn judge_objects(
+    objects: &StoredPolicies,
+    names: &[String],
+    known: &LastGood,
+    settings: &Settings,
+    judged: &mut Judged,
+    parts: &mut Vec<PolicySet>,
+) {
+    let settings = part_of(settings);
+    for (name, object) in objects {
+        if names.contains(name) {
+            let problem = taken(name);
+            judged.problems.push(Problem::Object(problem.clone()));
+            let standing = Standing { force: Force::None, hash: None, problems: vec![problem] };
+            judged.standings.insert(name.clone(), standing);
+            continue;
+        }
+        let compile = |text: &str| PolicySet::compile(&[(name, text)], settings.clone());
+        let known = known.objects.get(name);
+        let (set, force, problems) = match compile(&object.text) {
+            Ok(set) => {
+                let good = Good { text: object.text.clone(), saved: false };
+                judged.good.objects.insert(name.clone(), good);
+                (Some(set), Force::This, Vec::new())
+            }
+            Err(problems) => {
+                let earlier = known.and_then(|good| compile(&good.text).ok());
+                let force = if earlier.is_some() { Force::Earlier } else { Force::None };
+                (earlier, force, ObjectProblem::all(name, &object.text, problems))
+            }
+        };
+        if let (Force::Earlier | Force::None, Some(good)) = (force, known) {
+            judged.good.objects.insert(name.clone(), good.clone());
+            judged.from_saved |= good.saved && force == Force::Earlier;
+        }
+        if force == Force::None {
+            judged.without_good = true;
+            judged.lost.extend(known.map(|_| name.clone()));
+        }
+        judged.problems.extend(problems.iter().cloned().map(Problem::Object));
+        let hash = set.as_ref().and_then(|set| set.policies().next()).map(|(_, hash)| hash.to_owned());
+        judged.standings.insert(name.clone(), Standing { force, hash, problems });
+        parts.extend(set);
+    }
+}
+
+fn taken(name: &str) -> ObjectProblem {
+    ObjectProblem {
+        object: name.to_owned(),
+        path: "metadata.name".to_owned(),
+        message: format!("a file has a policy of the name '{name}' too"),
+        help: vec!["names are unique over all files and objects; give this one another".to_owned()],
+    }
+}
+
+/// Whether there is a policy at all is asked of the whole.
+fn part_of(settings: &Settings) -> Settings {
+    Settings { allow_empty: true, ..settings.clone() }
+}
+
+#[cfg(test)]
+mod tests;

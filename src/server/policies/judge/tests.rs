@@ -1,0 +1,159 @@
+//! Files and objects, good and bad, with and without an earlier version: what is in force, and what is said.
+
+use std::collections::BTreeMap;
+
+use super::{Force, Good, Judged, LastGood, Sources, judge};
+use crate::cluster::{StoredPolicies, StoredPolicy};
+use crate::policy::{PolicySet, Settings, TrustedLabels};
+use crate::server::policies::files::ReadFiles;
+
+fn policy(name: &str, mode: &str) -> String {
+    format!(
+        "{{\"apiVersion\": \"tagwarden.dev/v1\", \"kind\": \"ImagePolicy\", \"metadata\": {{\"name\": \"{name}\"}}, \
+         \"spec\": {{\"mode\": \"{mode}\", \"rules\": [{{\"images\": [\"**\"]}}]}}}}"
+    )
+}
+
+fn objects(of: &[(&str, String)]) -> StoredPolicies {
+    let stored = |text: &String| StoredPolicy { text: text.clone(), generation: 1, ..StoredPolicy::default() };
+    of.iter().map(|(name, text)| ((*name).to_owned(), stored(text))).collect()
+}
+
+fn files(texts: &[&str]) -> ReadFiles {
+    let texts = texts.iter().enumerate().map(|(n, text)| (format!("f{n}.yaml"), (*text).to_owned())).collect();
+    ReadFiles { texts, unreadable: Vec::new() }
+}
+
+fn settings() -> Settings {
+    Settings::default()
+}
+
+fn of(files: &ReadFiles, objects: &StoredPolicies, known: &LastGood) -> Judged {
+    judge(&Sources { files: Some(files), objects: Some(objects) }, known, &settings())
+}
+
+fn names(set: Option<&PolicySet>) -> Vec<&str> {
+    set.into_iter().flat_map(PolicySet::policies).map(|(name, _)| name).collect()
+}
+
+fn told(judged: &Judged) -> String {
+    judged.problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+fn forces(judged: &Judged) -> BTreeMap<&str, Force> {
+    judged.standings.iter().map(|(name, standing)| (name.as_str(), standing.force)).collect()
+}
+
+#[test]
+fn files_and_objects_are_one_set() {
+    let judged = of(&files(&[&policy("f", "warn")]), &objects(&[("o", policy("o", "warn"))]), &LastGood::default());
+    assert_eq!(names(judged.set.as_ref()), ["f", "o"]);
+    assert_eq!(told(&judged), "");
+    let both = PolicySet::compile(&[("a", policy("f", "warn")), ("b", policy("o", "warn"))], settings()).unwrap();
+    assert_eq!(judged.set.as_ref().unwrap().hash(), both.hash(), "as if they were files of one directory");
+    let hashes: Vec<_> = both.policies().map(|(_, hash)| hash).collect();
+    assert_eq!(judged.standings["o"].hash.as_deref(), Some(hashes[1]));
+}
+
+#[test]
+fn a_bad_object_leaves_its_last_good_version_and_the_others_in_force() {
+    let first =
+        of(&files(&[]), &objects(&[("a", policy("a", "warn")), ("b", policy("b", "warn"))]), &LastGood::default());
+    assert_eq!(names(first.set.as_ref()), ["a", "b"]);
+    let now = objects(&[("a", policy("a", "wran")), ("b", policy("b", "audit")), ("c", policy("c", "wran"))]);
+    let second = of(&files(&[]), &now, &first.good);
+    assert_eq!(names(second.set.as_ref()), ["a", "b"], "c has no good version");
+    assert_eq!(forces(&second), [("a", Force::Earlier), ("b", Force::This), ("c", Force::None)].into_iter().collect());
+    assert!(told(&second).contains("ImagePolicy a: spec.mode: 'wran' is not a value"), "{}", told(&second));
+    assert!(second.without_good && second.lost.is_empty() && !second.from_saved);
+    assert_eq!(second.standings["a"].hash, first.standings["a"].hash);
+    assert_ne!(second.standings["b"].hash, first.standings["b"].hash);
+    let third = of(&files(&[]), &objects(&[("a", policy("a", "wran")), ("b", policy("b", "wran"))]), &second.good);
+    assert_eq!(third.standings["b"].hash, second.standings["b"].hash, "the last good one, not the first");
+}
+
+#[test]
+fn a_deleted_object_goes_and_does_not_come_back() {
+    let first =
+        of(&files(&[]), &objects(&[("a", policy("a", "warn")), ("b", policy("b", "warn"))]), &LastGood::default());
+    let second = of(&files(&[]), &objects(&[("b", policy("b", "warn"))]), &first.good);
+    assert_eq!(names(second.set.as_ref()), ["b"]);
+    let again = of(&files(&[]), &objects(&[("a", policy("a", "wran")), ("b", policy("b", "warn"))]), &second.good);
+    assert_eq!(names(again.set.as_ref()), ["b"], "what is known of a was forgotten with it");
+}
+
+#[test]
+fn a_name_that_a_file_has_is_the_objects_error_even_where_the_object_was_first() {
+    let alone = of(&files(&[]), &objects(&[("x", policy("x", "warn"))]), &LastGood::default());
+    let judged = of(&files(&[&policy("x", "audit")]), &objects(&[("x", policy("x", "warn"))]), &alone.good);
+    assert_eq!(names(judged.set.as_ref()), ["x"]);
+    assert_eq!(forces(&judged)["x"], Force::None);
+    assert!(told(&judged).starts_with("ImagePolicy x: metadata.name: a file has a policy of the name 'x' too"));
+    assert!(!judged.without_good, "there is nothing to be waited for");
+}
+
+#[test]
+fn files_are_one_unit_and_their_last_good_set_serves_beside_objects() {
+    let first = of(&files(&[&policy("f", "warn"), &policy("g", "warn")]), &objects(&[]), &LastGood::default());
+    let bad = files(&[&policy("f", "wran"), &policy("g", "audit")]);
+    let second = of(&bad, &objects(&[("o", policy("o", "warn"))]), &first.good);
+    assert_eq!(names(second.set.as_ref()), ["f", "g", "o"]);
+    assert_eq!(second.good.files, first.good.files);
+    assert!(told(&second).contains("f0.yaml:1:"), "{}", told(&second));
+    let third = of(&files(&[]), &objects(&[("o", policy("o", "warn"))]), &second.good);
+    assert_eq!(names(third.set.as_ref()), ["o"], "files may be taken away");
+    let unread = ReadFiles { unreadable: vec![crate::document::Diagnostic::of_file("policies", "gone")], ..files(&[]) };
+    assert_eq!(names(of(&unread, &objects(&[]), &first.good).set.as_ref()), ["f", "g"]);
+}
+
+#[test]
+fn without_any_good_version_of_the_files_there_is_no_set() {
+    let judged = of(&files(&["kind: x"]), &objects(&[("o", policy("o", "warn"))]), &LastGood::default());
+    assert!(judged.set.is_none() && judged.without_good);
+    assert_eq!(forces(&judged)["o"], Force::This, "and of the objects is said what they are");
+}
+
+#[test]
+fn no_policy_at_all_is_an_error_unless_it_is_allowed() {
+    for bad in [objects(&[]), objects(&[("a", policy("a", "wran"))])] {
+        let judged = of(&files(&[]), &bad, &LastGood::default());
+        assert!(judged.set.is_none());
+        assert!(told(&judged).contains("there is no policy at all"), "{}", told(&judged));
+        let allowed = Settings { allow_empty: true, ..settings() };
+        let sources = Sources { files: None, objects: Some(&bad) };
+        assert!(judge(&sources, &LastGood::default(), &allowed).set.is_some());
+    }
+    let alone = judge(&Sources { files: None, objects: None }, &LastGood::default(), &settings());
+    assert!(told(&alone).contains("no directory of policies is named"));
+    let objects_alone = objects(&[("a", policy("a", "warn"))]);
+    let sources = Sources { files: None, objects: Some(&objects_alone) };
+    assert_eq!(names(judge(&sources, &LastGood::default(), &settings()).set.as_ref()), ["a"]);
+}
+
+#[test]
+fn what_was_saved_serves_what_is_there_and_bad_and_is_told() {
+    let good = |name: &str| Good { text: policy(name, "warn"), saved: true };
+    let saved_files = Some(Good { text: files(&[&policy("f", "warn")]).texts, saved: true });
+    let saved =
+        LastGood { files: saved_files, objects: [("a".to_owned(), good("a")), ("b".to_owned(), good("b"))].into() };
+    let judged = of(&files(&[&policy("f", "wran")]), &objects(&[("a", policy("a", "wran"))]), &saved);
+    assert_eq!(names(judged.set.as_ref()), ["a", "f"], "b is gone on purpose");
+    assert!(judged.from_saved && !judged.without_good);
+    let fine = of(&files(&[&policy("f", "warn")]), &objects(&[("a", policy("a", "warn"))]), &saved);
+    assert!(!fine.from_saved);
+    assert!(!fine.good.files.unwrap().saved && !fine.good.objects["a"].saved);
+}
+
+#[test]
+fn what_does_not_compile_under_other_settings_is_lost_and_kept() {
+    let selects = policy("a", "warn")
+        .replace("\"mode\"", "\"namespaces\": {\"selector\": {\"matchLabels\": {\"team\": \"x\"}}}, \"mode\"");
+    let stored = objects(&[("a", selects)]);
+    let first = judge(&Sources { files: None, objects: Some(&stored) }, &LastGood::default(), &settings());
+    assert_eq!(names(first.set.as_ref()), ["a"]);
+    let strict = Settings { trusted_labels: TrustedLabels::Only(Vec::new()), allow_empty: true, ..settings() };
+    let second = judge(&Sources { files: None, objects: Some(&stored) }, &first.good, &strict);
+    assert_eq!(second.lost, ["a"]);
+    assert_eq!(second.good.objects, first.good.objects);
+    assert!(told(&second).contains("trustedNamespaceLabels"), "{}", told(&second));
+}

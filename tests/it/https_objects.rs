@@ -1,0 +1,184 @@
+//! ImagePolicy objects as far as their API server has to misbehave on demand: not installed, forbidden, gone.
+//!
+//! What a real one does with them is in tests/cluster/policies.rs.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::https_lifecycle::kubeconfig;
+use crate::https_support::{RELEASES, Server, Setup, until};
+
+/// What listing the objects is answered with: a status and a body. Watches say nothing.
+type Answer = Arc<Mutex<(u16, Value)>>;
+
+struct ApiServer {
+    address: SocketAddr,
+    objects: Answer,
+    task: JoinHandle<()>,
+}
+
+impl ApiServer {
+    async fn start(status: u16, body: Value) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let objects: Answer = Arc::new(Mutex::new((status, body)));
+        let answers = Arc::clone(&objects);
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let answers = Arc::clone(&answers);
+                connections.spawn(http1::Builder::new().serve_connection(
+                    TokioIo::new(stream),
+                    service_fn(move |request| answer(request.uri().to_string(), Arc::clone(&answers))),
+                ));
+            }
+        });
+        ApiServer { address, objects, task }
+    }
+
+    fn say(&self, status: u16, body: Value) {
+        *self.objects.lock().unwrap() = (status, body);
+    }
+}
+
+async fn answer(path: String, objects: Answer) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (status, body) = if path.contains("watch=") {
+        std::future::pending().await
+    } else if path.starts_with("/apis/tagwarden.dev/v1/imagepolicies?") {
+        objects.lock().unwrap().clone()
+    } else if path.starts_with("/api/v1/namespaces/") {
+        // Labels are not to be had, so a selector applies.
+        (404, failure(404, "NotFound"))
+    } else {
+        (200, json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "7"}, "items": []}))
+    };
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    Ok(response.body(body.to_string().into()).unwrap())
+}
+
+fn failure(code: u16, reason: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": reason, "code": code, "message": reason})
+}
+
+/// A policy that lets `tag` in, from anywhere.
+fn object(name: &str, tag: &str) -> Value {
+    json!({"metadata": {"name": name, "uid": name, "generation": 1, "resourceVersion": "7"},
+        "spec": {"mode": "enforce", "rules": [{"images": ["**"], "tags": [tag]}]}})
+}
+
+fn list(items: &[Value]) -> Value {
+    json!({"apiVersion": "tagwarden.dev/v1", "kind": "ImagePolicyList", "metadata": {"resourceVersion": "7"}, "items": items})
+}
+
+fn setup(api: &ApiServer, config: &str) -> Setup {
+    let kubeconfig = Some(kubeconfig(api.address));
+    Setup { kubeconfig, policies: Vec::new(), ..Setup::config(&format!("{config}shutdownDelay: 0s\n")) }
+}
+
+async fn ready(server: &Server) {
+    until("ready", async || (server.get("/readyz").await.0 == StatusCode::OK).then_some(())).await;
+}
+
+#[tokio::test]
+async fn row_56_until_the_objects_were_listed_it_is_not_ready_and_lets_nothing_in() {
+    let api = ApiServer::start(404, failure(404, "NotFound")).await;
+    // Files alone would let it in: what is not listed yet might not.
+    let config = setup(&api, "policies: {objects: true}\n");
+    let server = Setup { policies: vec![("p.yaml", RELEASES.to_owned())], ..config }.start();
+    for (status, reason, said) in [(404, "NotFound", "is not installed"), (403, "Forbidden", "ClusterRole")] {
+        api.say(status, failure(status, reason));
+        let told = until("the reason", async || {
+            let (status, told) = server.get("/readyz?verbose").await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            told.contains(said).then_some(told)
+        })
+        .await;
+        assert!(told.contains("[-]policies") && told.contains("have not been listed yet"), "{told}");
+        assert!(!server.allows("nginx:v1.2.3").await);
+        assert_eq!(server.metric("tagwarden_policy_last_reload_successful").await, Some(0.0));
+    }
+    server.log.wait(|line| line["problem"].as_str().is_some_and(|text| text.contains("is not installed")));
+    api.say(200, list(&[object("own", "semver")]));
+    ready(&server).await;
+    assert!(server.allows("nginx:v1.2.3").await && !server.allows("nginx:1.2.3").await, "both have to let it in");
+    api.task.abort();
+    let _ = api.task.await;
+    assert!(server.allows("nginx:v1.2.3").await && !server.allows("nginx:latest").await, "what is known serves");
+    assert_eq!(server.get("/readyz").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_bad_object_is_told_by_its_path_and_does_not_stop_the_others() {
+    let mut bad = object("typo", "relase");
+    bad["spec"]["rulez"] = json!([]);
+    let api = ApiServer::start(200, list(&[object("own", "release"), bad])).await;
+    let server = setup(&api, "policies: {objects: true}\n").start();
+    ready(&server).await;
+    assert!(server.allows("nginx:v1.2.3").await && !server.allows("nginx:latest").await);
+    let (_, told) = server.get("/readyz?verbose").await;
+    for said in [
+        "ImagePolicy typo: spec.rulez: unknown key 'rulez'; did you mean 'rules'?",
+        "ImagePolicy typo: spec.rules[0].tags[0]: 'relase' is not a tag class or a pattern; did you mean 'release'?",
+    ] {
+        assert!(told.contains(said), "{told}");
+    }
+    let line = server.log.wait(|line| line["object"] == "typo" && line["path"] == "spec.rulez");
+    assert!(line["problem"].as_str().unwrap().contains("did you mean 'rules'?"), "{line}");
+    assert_eq!(server.metric("tagwarden_policies{state=\"loaded\"}").await, Some(1.0));
+    assert_eq!(server.metric("tagwarden_policies{state=\"failed\"}").await, Some(1.0));
+    assert_eq!(server.metric("tagwarden_policy_last_reload_successful").await, Some(0.0));
+    assert_eq!(server.metric("tagwarden_policy_set_from_last_good").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn row_56_no_policy_at_all_is_not_ready_unless_it_is_allowed() {
+    let api = ApiServer::start(200, list(&[])).await;
+    let server = setup(&api, "policies: {objects: true}\n").start();
+    until("what is missing is told", async || {
+        server.get("/readyz?verbose").await.1.contains("there is no policy at all").then_some(())
+    })
+    .await;
+    assert_eq!(server.get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!server.allows("nginx:v1.2.3").await);
+    let allowed = setup(&api, "policies: {objects: true, allowEmpty: true}\n").start();
+    ready(&allowed).await;
+    assert!(allowed.allows("nginx:latest").await);
+}
+
+#[tokio::test]
+async fn objects_come_and_go_with_the_configuration() {
+    let api = ApiServer::start(200, list(&[object("own", "release")])).await;
+    let config = setup(&api, "");
+    let server = Setup { policies: vec![("p.yaml", RELEASES.replace("[release]", "[semver]"))], ..config }.start();
+    assert!(server.allows("nginx:1.2.3").await, "objects are no source");
+    server.write("config.yaml", "policies: {objects: true}\n");
+    until("the object decides", async || (!server.allows("nginx:1.2.3").await).then_some(())).await;
+    assert!(server.allows("nginx:v1.2.3").await);
+    server.write("config.yaml", "policies: {objects: false}\n");
+    until("files alone decide", async || server.allows("nginx:1.2.3").await.then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_configuration_under_which_an_object_in_force_has_errors_is_not_taken() {
+    let mut selects = object("own", "release");
+    selects["spec"]["namespaces"] = json!({"selector": {"matchLabels": {"environment": "prod"}}});
+    let api = ApiServer::start(200, list(&[selects])).await;
+    let server = setup(&api, "policies: {objects: true}\ntrustedNamespaceLabels: [environment]\n").start();
+    ready(&server).await;
+    assert!(!server.allows("nginx:latest").await);
+    server.write("config.yaml", "policies: {objects: true, maxMode: audit}\n");
+    server.log.wait(|line| line["object"] == "own" && line["problem"].as_str().is_some_and(|p| p.contains("trusted")));
+    assert!(!server.allows("nginx:latest").await, "the old configuration stays, and the policy with it");
+    server.write("config.yaml", "policies: {objects: true, maxMode: audit}\ntrustedNamespaceLabels: [environment]\n");
+    until("the configuration is taken", async || server.allows("nginx:latest").await.then_some(())).await;
+}
