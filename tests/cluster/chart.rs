@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::harness::{Cluster, Kubectl, Outcome, PATIENCE, User, until_true};
-use crate::render::{CHART, FULL, Render, template};
+use crate::render::{CHART, FULL, Render, helm, template};
 
 /// Renders the chart into a namespace of the suite, under its name.
 fn rendered(namespace: &str, values: &str) -> Render {
@@ -41,6 +41,43 @@ fn the_api_server_accepts_every_object_of_the_chart() {
     admin.within("chart-render").run_with(&strictly, typo).refused();
     let pod = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"name": "x", "image": "x"}]}}"#;
     admin.within("chart-render").run_with(&strictly, pod).refused().says("PodSecurity");
+}
+
+/// What helm prints after an install with these values.
+fn notes(values: &str) -> String {
+    let cluster = Cluster::shared();
+    let kubeconfig = cluster.kubeconfig(User::Admin);
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    let arguments = ["install", "notes", CHART, "--namespace", "notes", "--values", "-", "--dry-run=server"];
+    let output = helm(&[&arguments[..], &["--kubeconfig", kubeconfig]].concat(), values);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_once("NOTES:\n").expect("helm prints notes").1.to_owned()
+}
+
+#[test]
+fn the_notes_say_what_is_blocked_and_name_the_next_steps() {
+    let first = notes("{}");
+    for part in [
+        "maxMode is audit: it blocks nothing and changes nothing",
+        "helm test notes --namespace notes",
+        "tagwarden check --policies",
+        "maxMode: enforce",
+        "infrastructureNamespaces: [",
+    ] {
+        assert!(first.contains(part), "{part}\n{first}");
+    }
+    assert!(!first.contains("kubectl delete"), "nothing to break out of: {first}");
+    let enforcing = notes("{maxMode: enforce, infrastructureNamespaces: [cni], imagePolicies: {enabled: true}}");
+    for part in [
+        "maxMode is enforce: what policies refuse is refused",
+        "kube-system, kube-node-lease, notes, cni",
+        "kubectl delete validatingwebhookconfiguration notes-tagwarden",
+        "kubectl delete customresourcedefinition imagepolicies.tagwarden.dev",
+    ] {
+        assert!(enforcing.contains(part), "{part}\n{enforcing}");
+    }
+    assert!(!enforcing.contains("blocks nothing"));
 }
 
 /// Somebody who may change this namespace, in one further group.

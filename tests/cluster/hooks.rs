@@ -100,8 +100,8 @@ fn pre_delete_frees_the_cluster_of_a_server_that_goes_away() {
     let ran = hook(bed.cluster, User::Admin, "pre-delete", &mounts.config(), &[]).passed();
     assert_eq!(
         ran.stdout,
-        "ok      ValidatingWebhookConfiguration \"pre-delete\" is deleted\n\
-         ok      MutatingWebhookConfiguration \"pre-delete\" is deleted\n"
+        "ok      ValidatingWebhookConfiguration 'pre-delete' is deleted\n\
+         ok      MutatingWebhookConfiguration 'pre-delete' is deleted\n"
     );
     assert_eq!(configurations(bed.cluster, "pre-delete"), 0);
     // The API server learns of it by its own watch.
@@ -110,8 +110,8 @@ fn pre_delete_frees_the_cluster_of_a_server_that_goes_away() {
     let again = hook(bed.cluster, User::Admin, "pre-delete", &mounts.config(), &[]).passed();
     assert_eq!(
         again.stdout,
-        "ok      ValidatingWebhookConfiguration \"pre-delete\" was not there\n\
-         ok      MutatingWebhookConfiguration \"pre-delete\" was not there\n"
+        "ok      ValidatingWebhookConfiguration 'pre-delete' was not there\n\
+         ok      MutatingWebhookConfiguration 'pre-delete' was not there\n"
     );
 }
 
@@ -120,12 +120,12 @@ fn pre_delete_names_what_it_may_not_do() {
     let bed = Bed::named("pre-delete-forbidden").policy("basic.yaml", BASIC).start();
     let mounts = Mounts::new(bed.cluster, "pre-delete-forbidden", BASIC, "");
     let ran = hook(bed.cluster, User::Dana, "pre-delete", &mounts.config(), &["--timeout", "1s"]);
-    for (kind, resource) in [("Validating", "validating"), ("Mutating", "mutating")] {
-        let line = format!("may not delete the {kind}WebhookConfiguration \"pre-delete-forbidden\": ");
-        assert!(
-            ran.stdout.contains(&format!("User \"dana\" cannot delete resource \"{resource}webhookconfigurations\""))
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    for kind in ["Validating", "Mutating"] {
+        let line = format!(
+            "failed  may not delete the {kind}WebhookConfiguration 'pre-delete-forbidden': "
         );
-        assert!(ran.code == Some(2) && ran.stdout.contains(&line), "{ran:?}");
+        assert!(ran.stdout.contains(&line), "{ran:?}");
     }
     assert_eq!(configurations(bed.cluster, "pre-delete-forbidden"), 2);
 }
@@ -140,25 +140,24 @@ fn the_test_passes_where_the_server_judges_by_the_mounted_policies() {
     let [configuration, policies, webhooks, bundle, service, review] = lines[..] else { panic!("{ran:?}") };
     assert!(configuration.starts_with("ok      configuration: ") && configuration.ends_with("config.yaml compiles"));
     assert!(policies.starts_with("ok      policies: 1 compile, hash "), "{policies}");
-    assert_eq!(webhooks, "ok      webhook configuration: \"hook-test\" is there with 2 webhooks");
-    assert_eq!(bundle, "ok      caBundle: 1 authorities");
+    assert_eq!(webhooks, "ok      webhook configuration: 'hook-test' is there, its webhooks: 2");
+    assert_eq!(bundle, "ok      caBundle: its authorities: 1");
     let name = "tagwarden.hook-test.svc";
     assert_eq!(service, format!("ok      Service hook-test/tagwarden: TLS with {address} as {name}"));
     // The policy knows nothing of the image that is asked about.
-    assert_eq!(review, "ok      review: answered \"deny\", judged by these policies");
+    assert_eq!(review, "ok      review: answered 'deny', judged by these policies");
     assert_eq!(ran.stderr, "");
     // It was a review like any other, and a dry run.
-    let dry = "dry_run=\"true\"";
-    assert!(
-        bed.server.log().contains("helm-test") && bed.server.metric("tagwarden_admission_requests_total", dry) > 0.0
-    );
+    let log = bed.server.log();
+    let judged = log.lines().find(|line| line.contains("tagwarden:hook:test")).unwrap();
+    assert!(judged.contains("\"dry_run\":true") && judged.contains("tagwarden/helm-test:v1.0.0"), "{judged}");
 
     // This bed's Service is another name for a host.
     hook(bed.cluster, User::Admin, "test", &mounts.config(), &["--timeout", "1s"])
         .failed("the Service hook-test/tagwarden has no cluster IP; ");
     // Dana may read Services of her namespaces, and no webhook configurations.
     hook(bed.cluster, User::Dana, "test", &mounts.config(), &["--timeout", "1s"])
-        .failed("may not read the ValidatingWebhookConfiguration \"hook-test\": ");
+        .failed("may not read the ValidatingWebhookConfiguration 'hook-test': ");
 }
 
 #[test]
@@ -187,11 +186,11 @@ fn the_test_fails_on_a_registration_that_cannot_work() {
     let patch = ["patch", "validatingwebhookconfiguration", "hook-test-bundle", "--type=json", "--patch", &emptied];
     admin.run(&patch).accepted();
     test_at(bed.cluster, address, &mounts, "1s")
-        .failed("webhook \"workloads.tagwarden.dev\" of \"hook-test-bundle\" has no caBundle; ");
+        .failed("webhook 'workloads.tagwarden.dev' of 'hook-test-bundle' has no caBundle; ");
 
     admin.run(&["delete", "validatingwebhookconfiguration", "hook-test-bundle"]).accepted();
     test_at(bed.cluster, address, &mounts, "1s")
-        .failed("there is no ValidatingWebhookConfiguration \"hook-test-bundle\"; ");
+        .failed("there is no ValidatingWebhookConfiguration 'hook-test-bundle'; ");
 }
 
 #[test]

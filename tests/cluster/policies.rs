@@ -304,6 +304,29 @@ fn bad_edits_and_the_loss_of_all_replicas_come_back_with_what_was_saved() {
 }
 
 #[test]
+fn a_set_too_large_to_be_saved_is_told() {
+    let namespace = "large-set";
+    Cluster::shared().create_namespace(namespace, &json!({}));
+    let authority = Authority::new("webhook-ca");
+    let large = format!("{BASIC}# {}\n", "x".repeat(901 << 10));
+    let options = ServerOptions {
+        name: namespace,
+        namespace,
+        policies: &[("file.yaml", &large)],
+        config: None,
+        authority: &authority,
+    };
+    let server = Server::ready(Cluster::shared(), &options);
+    until_true("the failure to be counted", PATIENCE, || {
+        server.metric("tagwarden_policy_last_good_save_failures_total", "") >= 1.0
+    });
+    assert!(server.log().contains("more than the 900 KiB that are saved"), "{}", server.log());
+    server.change_policy("file.yaml", &BASIC.replace("[release, commit]", "[release]"));
+    let admin = Cluster::shared().as_user(User::Admin).within(namespace);
+    until_true("the smaller set to be saved", PATIENCE, || admin.get("configmap/tagwarden-last-good").is_some());
+}
+
+#[test]
 fn without_anything_good_or_saved_it_is_not_ready_and_says_why() {
     let turn = Turn::take();
     let namespace = "first-bad";

@@ -2,7 +2,7 @@
 # Builds the image for this machine's architecture as an OCI archive, without pulling anything: cargo makes the static
 # program, buildah the last stage of the Dockerfile with that program in the place of its builder. Prints the archive's path
 # and the image's digest, "PATH sha256:...". IMAGE_OUT names the archive (default: image/tagwarden.tar in cargo's target
-# folder). The same commit and compiler give the same digest.
+# folder). The same program at the same commit gives the same digest.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

@@ -101,13 +101,13 @@ fn an_api_server_that_is_away_is_asked_until_the_timeout() {
     let tested = run(&scene, &["test", "--config", "config.yaml", "--timeout", "1s"]);
     assert_eq!(tested.code, 2);
     assert!(tested.stdout.contains("ok      policies: 1 compile, hash "), "{}", tested.stdout);
-    let problem = "cannot read the ValidatingWebhookConfiguration \"tagwarden\": the API server cannot be asked: ";
+    let problem = "cannot read the ValidatingWebhookConfiguration 'tagwarden': the API server cannot be asked";
     assert!(tested.stdout.contains(&format!("failed  {problem}")), "{}", tested.stdout);
     assert_eq!(tested.stderr.matches("waiting ").count(), 1, "the same problem is told once: {}", tested.stderr);
     let deleted = run(&scene, &["pre-delete", "--config", "config.yaml", "--timeout", "1s"]);
     assert_eq!(deleted.code, 2);
     for kind in ["Validating", "Mutating"] {
-        let failed = format!("failed  cannot delete the {kind}WebhookConfiguration \"tagwarden\": ");
+        let failed = format!("failed  cannot delete the {kind}WebhookConfiguration 'tagwarden': ");
         assert!(deleted.stdout.contains(&failed), "{}", deleted.stdout);
     }
 }

@@ -18,12 +18,16 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::https_lifecycle::kubeconfig;
 use crate::https_support::{RELEASES, Server, Setup, until};
 
-/// What listing the objects is answered with: a status and a body. Watches say nothing.
-type Answer = Arc<Mutex<(u16, Value)>>;
+/// What is answered, a status and a body: to listing the objects, and to reading what was saved. Watches say nothing.
+#[derive(Clone)]
+struct Answers {
+    objects: (u16, Value),
+    saved: (u16, Value),
+}
 
 struct ApiServer {
     address: SocketAddr,
-    objects: Answer,
+    answers: Arc<Mutex<Answers>>,
     task: JoinHandle<()>,
 }
 
@@ -31,33 +35,36 @@ impl ApiServer {
     async fn start(status: u16, body: Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let objects: Answer = Arc::new(Mutex::new((status, body)));
-        let answers = Arc::clone(&objects);
+        let nothing = Answers { objects: (status, body), saved: (404, failure(404, "NotFound")) };
+        let answers = Arc::new(Mutex::new(nothing));
+        let told = Arc::clone(&answers);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let answers = Arc::clone(&answers);
+                let told = Arc::clone(&told);
                 connections.spawn(http1::Builder::new().serve_connection(
                     TokioIo::new(stream),
-                    service_fn(move |request| answer(request.uri().to_string(), Arc::clone(&answers))),
+                    service_fn(move |request| answer(request.uri().to_string(), Arc::clone(&told))),
                 ));
             }
         });
-        ApiServer { address, objects, task }
+        ApiServer { address, answers, task }
     }
 
     fn say(&self, status: u16, body: Value) {
-        *self.objects.lock().unwrap() = (status, body);
+        self.answers.lock().unwrap().objects = (status, body);
     }
 }
 
-async fn answer(path: String, objects: Answer) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn answer(path: String, answers: Arc<Mutex<Answers>>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (status, body) = if path.contains("watch=") {
         std::future::pending().await
     } else if path.starts_with("/apis/tagwarden.dev/v1/imagepolicies?") {
-        objects.lock().unwrap().clone()
-    } else if path.starts_with("/api/v1/namespaces/") {
-        // Labels are not to be had, so a selector applies.
+        answers.lock().unwrap().objects.clone()
+    } else if path.ends_with("/configmaps/tagwarden-last-good") {
+        answers.lock().unwrap().saved.clone()
+    } else if path.contains("/namespaces/") {
+        // Labels are not to be had, so a selector applies; nor is the Lease.
         (404, failure(404, "NotFound"))
     } else {
         (200, json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "7"}, "items": []}))
@@ -172,7 +179,8 @@ async fn objects_come_and_go_with_the_configuration() {
 async fn a_configuration_under_which_an_object_in_force_has_errors_is_not_taken() {
     let mut selects = object("own", "release");
     selects["spec"]["namespaces"] = json!({"selector": {"matchLabels": {"environment": "prod"}}});
-    let api = ApiServer::start(200, list(&[selects])).await;
+    // Beside one that has none: the set alone would do.
+    let api = ApiServer::start(200, list(&[selects, object("other", "semver")])).await;
     let server = setup(&api, "policies: {objects: true}\ntrustedNamespaceLabels: [environment]\n").start();
     ready(&server).await;
     assert!(!server.allows("nginx:latest").await);
@@ -181,4 +189,34 @@ async fn a_configuration_under_which_an_object_in_force_has_errors_is_not_taken(
     assert!(!server.allows("nginx:latest").await, "the old configuration stays, and the policy with it");
     server.write("config.yaml", "policies: {objects: true, maxMode: audit}\ntrustedNamespaceLabels: [environment]\n");
     until("the configuration is taken", async || server.allows("nginx:latest").await.then_some(())).await;
+}
+
+#[tokio::test]
+async fn row_56_a_bad_first_policy_waits_for_what_was_saved_and_serves_that() {
+    let api = ApiServer::start(200, list(&[])).await;
+    api.answers.lock().unwrap().saved = (500, failure(500, "InternalError"));
+    let config = setup(&api, "");
+    let bad = vec![("p.yaml", RELEASES.replace("enforce", "enforced"))];
+    let server = Setup { policies: bad, own_namespace: Some("home"), ..config }.start();
+    let told = until("what is missing is told", async || {
+        let (status, told) = server.get("/readyz?verbose").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        told.contains("cannot be read yet").then_some(told)
+    })
+    .await;
+    assert!(told.contains("did you mean 'enforce'?"), "{told}");
+    assert!(!server.allows("nginx:v1.2.3").await);
+    server.log.wait(|line| line["message"] == "cannot read the saved policies; trying again");
+    let saved = json!({"files": [["p.yaml", RELEASES]]}).to_string();
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tagwarden-last-good"},
+        "binaryData": {"document": k8s_openapi::ByteString(saved.into_bytes())}});
+    api.answers.lock().unwrap().saved = (200, map);
+    ready(&server).await;
+    assert!(server.allows("nginx:v1.2.3").await && !server.allows("nginx:latest").await);
+    assert_eq!(server.metric("tagwarden_policy_set_from_last_good").await, Some(1.0));
+    let (_, told) = server.get("/readyz?verbose").await;
+    assert!(told.contains("what was saved") && told.contains("p.yaml:4:"), "{told}");
+    server.write("policies/p.yaml", &RELEASES.replace("[release]", "[semver]"));
+    until("the good file decides", async || server.allows("nginx:1.2.3").await.then_some(())).await;
+    assert_eq!(server.metric("tagwarden_policy_set_from_last_good").await, Some(0.0));
 }

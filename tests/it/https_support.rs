@@ -45,6 +45,8 @@ pub struct Setup {
     pub certificate_lifetime: i64,
     pub certificate: Certificate,
     pub kubeconfig: Option<String>,
+    /// The namespace that it takes for its own.
+    pub own_namespace: Option<&'static str>,
     /// Further files, by name.
     pub files: Vec<(&'static str, String)>,
 }
@@ -67,6 +69,7 @@ impl Default for Setup {
             certificate_lifetime: 86_400,
             certificate: Certificate::Files,
             kubeconfig: None,
+            own_namespace: None,
             files: Vec::new(),
         }
     }
@@ -105,6 +108,9 @@ impl Setup {
                 command.env("KUBECONFIG", root.join("kubeconfig"))
             }
         };
+        if let Some(namespace) = self.own_namespace {
+            command.env("POD_NAMESPACE", namespace);
+        }
         Server::spawn(command, directory, self.authority)
     }
 }

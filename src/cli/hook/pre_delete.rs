@@ -52,8 +52,8 @@ pub(super) fn run(args: &PreDeleteArgs, surroundings: &mut Surroundings<'_>) -> 
     for ((kind, name), outcome) in names.iter().zip(outcomes) {
         let kind = kind.name();
         let line = match outcome {
-            Ok(Deleted::Object) => ok(&format!("{kind} \"{name}\" is deleted"), surroundings),
-            Ok(Deleted::Nothing) => ok(&format!("{kind} \"{name}\" was not there"), surroundings),
+            Ok(Deleted::Object) => ok(&format!("{kind} '{name}' is deleted"), surroundings),
+            Ok(Deleted::Nothing) => ok(&format!("{kind} '{name}' was not there"), surroundings),
             Err(problem) => {
                 exit = Exit::Error;
                 failed(&problem, surroundings)

@@ -23,7 +23,7 @@ use crate::server::{self, StartError};
     Service that it names answers over TLS with a certificate that caBundle vouches for; it answers a review (the \
     creation of a Pod in namespace `default`, as a dry run) and judges by these same policies. Where `tls.clientCA` is \
     set, only the API server may ask, and the test ends with TLS.\n\n\
-    All but the first two is tried again until --timeout: after an installation replicas become ready, and a changed \
+    All but the compiling is tried again until --timeout: after an installation replicas become ready, and a changed \
     ConfigMap takes up to two minutes to reach them.\n\n\
     Exit codes: 0 all is well; 2 something is not, what and what to do about it.")]
 pub(super) struct TestArgs {
@@ -128,22 +128,22 @@ impl Route<'_> {
         let read = read.map_err(|sentence| Failure::new(sentence, "without it nothing else can be tested"))?;
         let found = read.ok_or_else(|| {
             Failure::new(
-                format!("there is no ValidatingWebhookConfiguration \"{name}\""),
+                format!("there is no ValidatingWebhookConfiguration '{name}'"),
                 "apply the chart again, or correct 'webhooks.validating'",
             )
         })?;
         let webhook = first(name, &found.webhooks)?;
-        passed.push(format!("webhook configuration: \"{name}\" is there with {} webhooks", found.webhooks.len()));
+        passed.push(format!("webhook configuration: '{name}' is there, its webhooks: {}", found.webhooks.len()));
 
         let trust = call::Trust::only(&webhook.ca_bundle).map_err(|problem| {
-            let cause = format!("the caBundle of \"{name}\" cannot be used: {problem}");
+            let cause = format!("the caBundle of '{name}' cannot be used: {problem}");
             Failure::new(cause, "it is to hold the PEM certificates of authorities")
         })?;
-        passed.push(format!("caBundle: {} authorities", trust.authorities));
+        passed.push(format!("caBundle: its authorities: {}", trust.authorities));
 
         let Target::Service(service) = &webhook.target else {
             return Err(Failure::new(
-                format!("\"{name}\" does not name a Service to call"),
+                format!("'{name}' does not name a Service to call"),
                 "the chart's configurations do: apply it again",
             ));
         };
@@ -163,7 +163,7 @@ impl Route<'_> {
         let body = call::post(stream, &server_name, &service.path, answer::review(&uid).to_string()).await?;
         let judgement = answer::read(&body, &uid).map_err(|problem| Failure::new(problem, "see the replicas' logs"))?;
         let by = self.judged_by(judgement.policy_hash.as_deref())?;
-        passed.push(format!("review: answered \"{}\", judged by {by}", judgement.decision.name()));
+        passed.push(format!("review: answered '{}', judged by {by}", judgement.decision.name()));
         Ok(())
     }
 
@@ -188,11 +188,11 @@ impl Route<'_> {
 fn first<'w>(name: &str, webhooks: &'w [Webhook]) -> Result<&'w Webhook, Failure> {
     if let Some(without) = webhooks.iter().find(|webhook| webhook.ca_bundle.is_empty()) {
         return Err(Failure::new(
-            format!("webhook \"{}\" of \"{name}\" has no caBundle", without.name),
+            format!("webhook '{}' of '{name}' has no caBundle", without.name),
             "self-managed: the elected replica writes it, see its log; cert-manager: its cainjector does; otherwise give it in the values",
         ));
     }
-    webhooks.first().ok_or_else(|| Failure::new(format!("\"{name}\" holds no webhooks"), "apply the chart again"))
+    webhooks.first().ok_or_else(|| Failure::new(format!("'{name}' holds no webhooks"), "apply the chart again"))
 }
 
 async fn cluster_address(cluster: &Cluster, service: &ServiceTarget) -> Result<SocketAddr, Failure> {

@@ -20,7 +20,7 @@ const NAME: &str = "tagwarden-last-good";
 const LIMIT: usize = 900 << 10;
 /// How long after a failure it is read again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How often the elected replica looks whether what it saved is still there to be saved.
+/// How often the elected replica tries again what it could not save.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The document: texts with their names.
@@ -111,8 +111,8 @@ async fn save_on(
         let good = in_force.borrow_and_update().clone();
         let Some(good) = good.filter(|_| leadership.held()) else { continue };
         if let Err(problem) = saver.save(bytes(&good)).await {
-            metrics.last_good_not_saved();
             saver.tell(problem);
+            metrics.last_good_not_saved();
         }
     }
 }
@@ -131,7 +131,7 @@ impl Saver {
         }
         if bytes.len() > LIMIT {
             return Err(format!(
-                "the policies are {} KiB, more than the {} KiB that are saved; split the namespaces over fewer or shorter policies",
+                "the policies are {} KiB, more than the {} KiB that are saved; shorten them",
                 bytes.len() >> 10,
                 LIMIT >> 10
             ));

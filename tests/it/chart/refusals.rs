@@ -106,9 +106,9 @@ const CASES: &[(&str, &str, &str)] = &[
         "{certManager: {enabled: true, issuerRef: {name: ours}}}",
     ),
     (
-        "{certManager: {enabled: true}, tls: {leafLifetime: 59m}}",
-        "tls.leafLifetime is 59m: cert-manager makes no certificate",
-        "{certManager: {enabled: true}, tls: {leafLifetime: 60m}}",
+        "{certManager: {enabled: true}, tls: {leafLifetime: 59m59s}}",
+        "tls.leafLifetime is 59m59s: cert-manager makes no certificate",
+        "{certManager: {enabled: true}, tls: {leafLifetime: 59m60s}}",
     ),
     (
         "{clientAuthentication: {enabled: true}}",
