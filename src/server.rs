@@ -49,7 +49,7 @@ use crate::cluster::{Cluster, Namespaces, PullSecrets, WebhookConfigurations, ow
 use crate::config::{CertificateSource, Config};
 use crate::document::{Color, render};
 use crate::metrics::Metrics;
-use crate::policy::{PolicySet, Seconds};
+use crate::policy::Seconds;
 use crate::registry::Resolver;
 
 /// Connections at one time on the health port: probes and a scraper or two, and room for whoever holds one open.

@@ -177,11 +177,6 @@ fn later_keys(file: &ConfigFile, reader: &mut Reader<'_>) {
     refuse(full(&file.releases), "'releases'");
 }
 
-/// The place of a value that is not this one.
-fn unless<T: PartialEq>(written: Option<&Spanned<T>>, default: &T) -> Option<crate::document::Span> {
-    written.filter(|written| written.value != *default).map(|written| written.span.clone())
-}
-
 /// # Errors
 /// One sentence: a flag contradicts the file.
 fn override_with(overrides: &Overrides, config: &mut Config) -> Result<(), String> {

@@ -181,7 +181,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     metrics.uncovered();
     metrics.panicked();
     metrics.certificate_in_use(1);
-    metrics.policies_refused(1);
+    metrics.policies_judged(1, false);
     metrics.registry_request("registry.example.com", "ok", Duration::from_millis(1));
     metrics.cache_request(CacheResult::Hit);
     let text = metrics.text().unwrap();
