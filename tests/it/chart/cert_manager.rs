@@ -1,13 +1,16 @@
 //! cert-manager mode: which of its objects there are, and that they lead to one another.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::render::{Render, render};
 
 /// Kind and name of the objects that are cert-manager's.
 fn objects(render: &Render) -> Vec<String> {
     let ours = render.objects.iter().filter(|object| object["apiVersion"] == "cert-manager.io/v1");
-    ours.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "")).collect()
+    let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "");
+    let mut names: Vec<String> = ours.map(name).collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -21,10 +24,10 @@ fn only_that_mode_has_objects_of_cert_manager() {
 fn without_an_issuer_an_authority_of_one_key_signs() {
     let render = render("{certManager: {enabled: true}, tls: {leafLifetime: 24h, caLifetime: 4000h}}");
     let all = [
-        "Issuer tagwarden-self-signed",
+        "Certificate tagwarden",
         "Certificate tagwarden-authority",
         "Issuer tagwarden",
-        "Certificate tagwarden",
+        "Issuer tagwarden-self-signed",
     ];
     assert_eq!(objects(&render), all);
     let authority = &render.object("Certificate", "tagwarden-authority")["spec"];
