@@ -6,6 +6,9 @@
 mod assets;
 mod cert_manager;
 mod cluster;
+#[expect(dead_code, reason = "this suite needs nothing but a plain GET")]
+#[path = "../cluster/harness/http.rs"]
+pub mod http;
 mod images;
 #[path = "../cluster/harness/kubectl.rs"]
 mod kubectl;
@@ -27,6 +30,6 @@ pub use kubectl::{Kubectl, Outcome};
 pub use load::{Load, Mix};
 pub use node::{Node, WEBHOOK_CLIENT};
 pub use pki::Authority;
-pub use release::{CRD, INFRASTRUCTURE, NAMESPACE, Release, merged, policy};
+pub use release::{CRD, INFRASTRUCTURE, NAMESPACE, Release, merged, policy, stamped};
 pub use report::{Report, Row};
 pub use wait::{PATIENCE, until, until_true};

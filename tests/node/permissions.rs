@@ -64,8 +64,8 @@ pub fn row_72_the_account_may_do_what_the_table_says(bed: &Bed) {
     release.remove();
 }
 
-pub fn row_72_every_verb_of_the_table_is_needed(bed: &Bed) {
-    // The other scenarios prove that the table is enough; an answer 403 to our account would show in its log.
+pub fn row_72_nothing_is_refused_to_the_server(bed: &Bed) {
+    // An answer 403 to our account would show in its log.
     let release = bed.enforce();
     for pod in release.pods() {
         let log = release.log(&pod);

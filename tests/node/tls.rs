@@ -36,6 +36,14 @@ pub fn names(pem: &str) -> Vec<String> {
     names.value.general_names.iter().map(dns).collect()
 }
 
+/// The certificates of a caBundle, each PEM.
+pub fn certificates(bundle: &str) -> Vec<String> {
+    let pem = STANDARD.decode(bundle).unwrap_or_default();
+    let text = String::from_utf8_lossy(&pem).into_owned();
+    let ends = text.split_inclusive("-----END CERTIFICATE-----");
+    ends.filter(|part| part.contains("BEGIN CERTIFICATE")).map(|part| part.trim().to_owned()).collect()
+}
+
 /// Connects to a Pod as the API server does, trusting nothing but a caBundle.
 pub fn trusted(address: &str, bundle: &str) -> Result<(), String> {
     connect(address, bundle).map(drop)

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, SERVERS};
 use super::images;
 use super::kubectl::{Kubectl, Outcome};
 use super::node::{REGISTRY, REGISTRY_HOST};
-use super::wait::{PATIENCE, until};
+use super::wait::{PATIENCE, until, until_true};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -68,11 +68,16 @@ impl<'a> Release<'a> {
     /// and no other is left. Most changes of values reach running replicas without a restart; scenarios that are about
     /// something else begin with fresh ones.
     pub fn install(&self, values: &Value) -> Vec<String> {
-        let digest = Sha256::digest(values.to_string());
-        let fresh = json!({"podAnnotations": {"suite": format!("{digest:x}")}});
-        self.upgrade(&merged(&fresh, values), &["--wait", "--timeout=120s"]).accepted();
+        self.change(values, values).accepted();
         let replicas = values["replicaCount"].as_u64().unwrap_or(2);
         self.settled(usize::try_from(replicas).expect("few replicas"))
+    }
+
+    /// `helm upgrade` with other values and the replicas that were started with `first`, as long as the change reaches them
+    /// without a restart; waits until all replicas are ready.
+    #[must_use = "say whether it should have been accepted or refused"]
+    pub fn change(&self, first: &Value, values: &Value) -> Outcome {
+        self.upgrade(&stamped(first, values), &["--wait", "--timeout=120s"])
     }
 
     /// `helm upgrade --install` with exactly these values and further options.
@@ -154,6 +159,16 @@ impl<'a> Release<'a> {
         self.settled(0);
     }
 
+    /// Waits until the last reading of policies was a success, or was none, on every replica.
+    pub fn policies_read(&self, success: bool) {
+        let wanted = f64::from(u8::from(success));
+        until_true("every replica to have read the policies", 2 * PATIENCE, || {
+            let last =
+                |pod: &String| self.cluster.pod_metric(NAMESPACE, pod, "tagwarden_policy_last_reload_successful", "");
+            self.pods().iter().all(|pod| last(pod) == wanted)
+        });
+    }
+
     /// A Pod's log.
     pub fn log(&self, pod: &str) -> String {
         self.admin().run(&["logs", pod]).accepted().stdout
@@ -173,6 +188,12 @@ impl<'a> Release<'a> {
         std::fs::write(&path, values.to_string()).expect("the folder can be written");
         path.display().to_string()
     }
+}
+
+/// Values with a mark on the Pods that tells which values they were started with.
+pub fn stamped(first: &Value, values: &Value) -> Value {
+    let digest = Sha256::digest(first.to_string());
+    merged(&json!({"podAnnotations": {"suite": format!("{digest:x}")}}), values)
 }
 
 /// What the server's configuration says of the node's registry.
