@@ -122,9 +122,7 @@ fn pre_delete_names_what_it_may_not_do() {
     let ran = hook(bed.cluster, User::Dana, "pre-delete", &mounts.config(), &["--timeout", "1s"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     for kind in ["Validating", "Mutating"] {
-        let line = format!(
-            "failed  may not delete the {kind}WebhookConfiguration 'pre-delete-forbidden': "
-        );
+        let line = format!("failed  may not delete the {kind}WebhookConfiguration 'pre-delete-forbidden': ");
         assert!(ran.stdout.contains(&line), "{ran:?}");
     }
     assert_eq!(configurations(bed.cluster, "pre-delete-forbidden"), 2);
