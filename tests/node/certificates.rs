@@ -1,7 +1,7 @@
-//! The two certificate modes in which somebody else makes the certificate: cert-manager, and a Secret of one's own.
+//! A certificate of one's own, and the certificate that the API server shows to us.
 
 use crate::Bed;
-use crate::harness::{API, Authority, FLOATING, Load, Mix, NAMESPACE, PATIENCE, Release, Row, WEBHOOK_CLIENT};
+use crate::harness::{API, Authority, FLOATING, NAMESPACE, PATIENCE, WEBHOOK_CLIENT};
 use crate::harness::{merged, until_true};
 use crate::install::try_out;
 use serde_json::{Value, json};
@@ -9,94 +9,13 @@ use serde_json::{Value, json};
 /// Our Service's names.
 const NAMES: [&str; 2] = ["tagwarden.tagwarden.svc", "tagwarden.tagwarden.svc.cluster.local"];
 
-/// A Secret as cert-manager writes it.
+/// A Secret with a certificate for our Service.
 fn secret(name: &str, authority: &Authority) -> Value {
     let identity = authority.server("tagwarden", &NAMES);
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": name},
         "stringData": {"tls.crt": identity.certificate, "tls.key": identity.key, "ca.crt": authority.pem},
     })
-}
-
-/// The two kinds of cert-manager that the chart makes objects of, with nobody to act on them.
-fn definitions() -> Value {
-    let definition = |plural: &str, kind: &str| {
-        json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("{plural}.cert-manager.io")},
-            "spec": {
-                "group": "cert-manager.io", "scope": "Namespaced",
-                "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
-                "versions": [{
-                    "name": "v1", "served": true, "storage": true,
-                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-                }],
-            },
-        })
-    };
-    json!({"apiVersion": "v1", "kind": "List", "items": [
-        definition("certificates", "Certificate"), definition("issuers", "Issuer"),
-    ]})
-}
-
-/// What cert-manager's injector does.
-fn inject(bed: &Bed, release: &Release<'_>, authorities: &str) {
-    let bundle = crate::tls::base64(authorities);
-    let admin = bed.cluster.admin();
-    for kind in ["validatingwebhookconfiguration/tagwarden", "mutatingwebhookconfiguration/tagwarden"] {
-        until_true("the configurations to be there", PATIENCE, || admin.get(kind).is_some());
-        let count = admin.get(kind).unwrap()["webhooks"].as_array().map_or(0, Vec::len);
-        let put =
-            |index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle});
-        let patch: Value = (0..count).map(put).collect();
-        admin.run(&["patch", kind, "--type=json", "-p", &patch.to_string()]).accepted();
-    }
-    assert!(release.bundles().iter().all(|now| now == &bundle), "the bundles are injected");
-}
-
-pub fn row_54_cert_manager(bed: &Bed) {
-    let release = bed.release();
-    release.remove();
-    let admin = bed.cluster.admin();
-    admin.apply(&definitions()).accepted();
-    admin.run(&["wait", "--for=condition=Established", "crd/certificates.cert-manager.io", "--timeout=30s"]).accepted();
-    admin.run(&["wait", "--for=condition=Established", "crd/issuers.cert-manager.io", "--timeout=30s"]).accepted();
-    let mut values = merged(&release.enforcing(), &json!({"certManager": {"enabled": true}}));
-    // cert-manager refuses certificates of minutes.
-    values["tls"] = json!({});
-    release.upgrade(&values, &[]).accepted();
-
-    // What cert-manager finds, and what it makes of it.
-    let certificate = release.admin().get("certificates.cert-manager.io/tagwarden").unwrap();
-    assert_eq!(certificate["spec"]["dnsNames"], json!(NAMES));
-    let name = certificate["spec"]["secretName"].as_str().unwrap().to_owned();
-    let (first, second) = (Authority::new("first"), Authority::new("second"));
-    release.admin().apply(&secret(&name, &first)).accepted();
-    inject(bed, &release, &first.pem);
-    let before = release.settled(2);
-
-    // A renewal under another authority, as a person would have it: both trusted, then the new pair, then the new one alone.
-    let failed_before = bed.cluster.failed_calls();
-    let load = Load::start(&bed.cluster, Mix::Enforced);
-    inject(bed, &release, &format!("{}{}", first.pem, second.pem));
-    load.reach(300); // until the API server has noticed
-    let ends = |pod: &String| {
-        bed.cluster.pod_metric(NAMESPACE, pod, "tagwarden_certificate_last_reload_successful", "") == 1.0
-            && release.log(pod).matches("a certificate is in use").count() >= 2
-    };
-    release.admin().apply(&secret(&name, &second)).accepted();
-    until_true("both replicas to use the new certificate", 2 * PATIENCE, || before.iter().all(ends));
-    inject(bed, &release, &second.pem);
-    load.reach(300);
-    assert_eq!(release.settled(2), before, "no replica was restarted");
-    bed.report.add(Row::new(&bed.cluster, "cert-manager renews under another CA", load.finish(), failed_before));
-
-    // An upgrade leaves what was injected alone.
-    release.upgrade(&values, &["--wait", "--timeout=120s"]).accepted();
-    assert!(release.bundles().iter().all(|bundle| bundle == &crate::tls::base64(&second.pem)));
-    release.test().accepted();
-    release.remove();
-    admin.run(&["delete", "crd", "certificates.cert-manager.io", "issuers.cert-manager.io"]).accepted();
 }
 
 pub fn existing_secret(bed: &Bed) {

@@ -4,6 +4,7 @@
 
 #[path = "../cluster/harness/assets.rs"]
 mod assets;
+mod cert_manager;
 mod cluster;
 #[expect(dead_code, reason = "this suite needs nothing but a plain GET")]
 #[path = "../cluster/harness/http.rs"]
@@ -23,6 +24,7 @@ mod report;
 #[path = "../cluster/harness/wait.rs"]
 mod wait;
 
+pub use cert_manager::{CertManager, Injector};
 pub use cluster::Cluster;
 pub use images::{API, FLOATING, NGINX};
 pub use kubectl::{Kubectl, Outcome};

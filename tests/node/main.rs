@@ -15,6 +15,7 @@
 )]
 
 mod boundary;
+mod cert_manager;
 mod certificates;
 mod gitops;
 mod harness;
@@ -112,7 +113,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     Cluster install::policy_applied_as_an_object,
     Cluster install::uninstalled_with_every_replica_stopped,
     Cluster recovery::row_51_three_replicas_start_at_once,
-    Cluster certificates::row_54_cert_manager,
+    OwnNode cert_manager::row_54_renewals_of_cert_manager,
     Cluster certificates::existing_secret,
     Cluster install::row_56_first_start_with_a_bad_policy,
     Cluster permissions::row_72_the_account_may_do_what_the_table_says,

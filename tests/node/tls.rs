@@ -6,24 +6,40 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
+use x509_parser::extensions::GeneralName;
 
 /// A caBundle of these authorities.
 pub fn base64(pem: &str) -> String {
     STANDARD.encode(pem)
 }
 
-/// Base64 of a text.
-pub fn decoded(text: &str) -> String {
-    String::from_utf8_lossy(&STANDARD.decode(text).unwrap_or_default()).into_owned()
+/// A value of a Secret's data.
+pub fn decoded(value: &Value) -> String {
+    let bytes = STANDARD.decode(value.as_str().expect("the Secret has the key")).expect("a Secret holds base64");
+    String::from_utf8(bytes).expect("PEM is text")
+}
+
+/// The DNS names of the first certificate.
+pub fn names(pem: &str) -> Vec<String> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).expect("it is PEM");
+    let certificate = pem.parse_x509().expect("it is a certificate");
+    let names = certificate.subject_alternative_name().expect("it has such names once").expect("it has such names");
+    let dns = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => (*name).to_owned(),
+        other => panic!("no DNS name: {other}"),
+    };
+    names.value.general_names.iter().map(dns).collect()
 }
 
 /// The certificates of a caBundle, each PEM.
 pub fn certificates(bundle: &str) -> Vec<String> {
-    let text = decoded(bundle);
+    let pem = STANDARD.decode(bundle).unwrap_or_default();
+    let text = String::from_utf8_lossy(&pem);
     let ends = text.split_inclusive("-----END CERTIFICATE-----");
     ends.filter(|part| part.contains("BEGIN CERTIFICATE")).map(|part| part.trim().to_owned()).collect()
 }

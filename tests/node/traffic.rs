@@ -8,7 +8,7 @@ use crate::harness::{Load, Mix, PATIENCE, Release, Row, until, until_true};
 use serde_json::{Value, json};
 
 /// Load with what the API server had counted when it began.
-struct Traffic<'a> {
+pub struct Traffic<'a> {
     bed: &'a Bed,
     scenario: &'static str,
     load: Load,
@@ -16,13 +16,13 @@ struct Traffic<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    fn start(bed: &'a Bed, scenario: &'static str) -> Self {
+    pub fn start(bed: &'a Bed, scenario: &'static str) -> Self {
         let failed_before = bed.cluster.failed_calls();
         Traffic { bed, scenario, load: Load::start(&bed.cluster, Mix::Enforced), failed_before }
     }
 
     /// A second more of it, then the reckoning.
-    fn finish(self) {
+    pub fn finish(self) {
         self.load.reach(100);
         let counts = self.load.finish();
         self.bed.report.add(Row::new(&self.bed.cluster, self.scenario, counts, self.failed_before));
@@ -206,14 +206,15 @@ fn evict(release: &Release<'_>, pod: &str) -> crate::harness::Outcome {
 }
 
 /// The same replicas as before, ready, none restarted.
-fn assert_untouched(release: &Release<'_>, before: &[String]) {
+pub fn assert_untouched(release: &Release<'_>, before: &[String]) {
     let now = release.settled(before.len());
     assert_eq!(now, before, "the replicas are the same");
     let restarts = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_u64();
     assert!(release.pod_objects().iter().all(|pod| restarts(pod) == Some(0)), "no container was restarted");
 }
 
-fn expiry(bed: &Bed, pod: &str) -> f64 {
+/// When a replica's certificate ends, in seconds of Unix time.
+pub fn expiry(bed: &Bed, pod: &str) -> f64 {
     bed.cluster.pod_metric(crate::harness::NAMESPACE, pod, "tagwarden_certificate_expiry_timestamp_seconds", "")
 }
 

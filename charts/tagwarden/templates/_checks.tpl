@@ -50,6 +50,9 @@
 {{- if and .Values.certManager.issuerRef (not .Values.certManager.enabled) }}
 {{- fail "certManager.issuerRef is set and certManager.enabled is false: nobody would ask that issuer" }}
 {{- end }}
+{{- if and .Values.certManager.enabled (lt (include "tagwarden.leafSeconds" . | int64) 3600) }}
+{{- fail (printf "certManager.enabled is true and tls.leafLifetime is %s: cert-manager makes no certificate that lives less than an hour" .Values.tls.leafLifetime) }}
+{{- end }}
 {{- if and .Values.clientAuthentication.enabled (not .Values.clientAuthentication.secretName) }}
 {{- fail "clientAuthentication.enabled is true and clientAuthentication.secretName is empty: name the Secret whose ca.crt is the authority of the API server's client certificate" }}
 {{- end }}

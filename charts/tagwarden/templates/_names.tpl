@@ -80,6 +80,16 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* The life of a certificate in seconds. */}}
+{{- define "tagwarden.leafSeconds" -}}
+{{- $life := 0 }}
+{{- range regexFindAll "[0-9]+[hms]" .Values.tls.leafLifetime -1 }}
+{{- $unit := get (dict "h" 3600 "m" 60 "s" 1) (substr (int (sub (len .) 1)) (len .) .) }}
+{{- $life = add $life (mul (regexFind "[0-9]+" . | int64) $unit) }}
+{{- end }}
+{{- $life }}
+{{- end }}
+
 {{- define "tagwarden.tlsSecret" -}}
 {{- .Values.tls.existingSecret | default (printf "%s-tls" (include "tagwarden.fullname" .)) }}
 {{- end }}

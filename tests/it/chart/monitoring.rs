@@ -127,7 +127,7 @@ fn certificate_alert_fires(values: &str, end: u64) -> bool {
     !silent
 }
 
-/// Seven days where somebody else renews; our own live only seven days, and are renewed with a third of them left.
+/// Seven days where it is yours; ours and cert-manager's live only seven days, and are renewed with a third of them left.
 #[test]
 fn a_certificate_is_told_of_after_its_renewal_is_due_and_before_it_ends() {
     const HOUR: u64 = 3600;
@@ -135,7 +135,7 @@ fn a_certificate_is_told_of_after_its_renewal_is_due_and_before_it_ends() {
         ("{prometheusRule: {enabled: true}}", 36),
         ("{prometheusRule: {enabled: true}, tls: {leafLifetime: 336h}}", 72),
         ("{prometheusRule: {enabled: true}, tls: {leafLifetime: 27h59m60s}}", 6),
-        ("{prometheusRule: {enabled: true}, certManager: {enabled: true}}", 168),
+        ("{prometheusRule: {enabled: true}, certManager: {enabled: true}}", 36),
         ("{prometheusRule: {enabled: true}, tls: {existingSecret: x, caBundle: \"-----BEGIN CERTIFICATE-----\"}}", 168),
     ] {
         // At the tenth minute: just below for more than five minutes, and just not.
@@ -143,8 +143,12 @@ fn a_certificate_is_told_of_after_its_renewal_is_due_and_before_it_ends() {
         assert!(!certificate_alert_fires(values, hours * HOUR + 600), "{values}: too early");
     }
     for life in [24_u64, 168, 8760] {
-        let values = format!("{{prometheusRule: {{enabled: true}}, tls: {{leafLifetime: {life}h}}}}");
-        assert!(!certificate_alert_fires(&values, life * HOUR / 3), "fires when a {life} h leaf is to be renewed");
+        for enabled in [false, true] {
+            let values = format!(
+                "{{prometheusRule: {{enabled: true}}, certManager: {{enabled: {enabled}}}, tls: {{leafLifetime: {life}h}}}}"
+            );
+            assert!(!certificate_alert_fires(&values, life * HOUR / 3), "fires when it is to be renewed: {values}");
+        }
     }
 }
 

@@ -106,6 +106,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "{certManager: {enabled: true, issuerRef: {name: ours}}}",
     ),
     (
+        "{certManager: {enabled: true}, tls: {leafLifetime: 59m59s}}",
+        "tls.leafLifetime is 59m59s: cert-manager makes no certificate",
+        "{certManager: {enabled: true}, tls: {leafLifetime: 59m60s}}",
+    ),
+    (
         "{clientAuthentication: {enabled: true}}",
         "clientAuthentication.secretName is empty",
         "{clientAuthentication: {enabled: true, secretName: ca}}",

@@ -209,6 +209,13 @@ impl Node {
         }
     }
 
+    /// Starts a further program that acts as the administrator, with its output in a file named after it.
+    pub fn start_beside(&self, program: &Path, arguments: &[&str]) -> Process {
+        let mut command = Command::new(program);
+        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).current_dir(&self.folder);
+        Process::start(&mut command, &log_file(&self.folder, name_of(program)), self.watchdog)
+    }
+
     /// Stops etcd from running, without ending it.
     pub fn pause_etcd(&self) {
         self.etcd.signal("STOP");
@@ -233,10 +240,13 @@ impl Node {
 
 /// Starts a program in the node's folder, with its output in a file named after it.
 fn start(folder: &Path, watchdog: &'static Watchdog, program: &Path, arguments: &[&str]) -> Process {
-    let name = program.file_name().and_then(OsStr::to_str).expect("programs have names");
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder);
-    Process::start(&mut command, &log_file(folder, name), watchdog)
+    Process::start(&mut command, &log_file(folder, name_of(program)), watchdog)
+}
+
+fn name_of(program: &Path) -> &str {
+    program.file_name().and_then(OsStr::to_str).expect("programs have names")
 }
 
 /// A name that no earlier process of the same program has taken.
