@@ -1,4 +1,4 @@
-//! Worse than a drain: every replica gone at once, the registry with them, wrong authorities. It comes back by itself.
+//! It comes back by itself from what is worse than a drain: every replica gone at once, the registry with them, a wrong authority.
 
 use crate::Bed;
 use crate::harness::{API, FLOATING, INFRASTRUCTURE, Kubectl, Load, Mix, PATIENCE, Release};
