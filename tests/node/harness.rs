@@ -10,6 +10,7 @@ mod cluster;
 #[path = "../cluster/harness/http.rs"]
 pub mod http;
 mod images;
+#[expect(dead_code, reason = "this suite creates and replaces nothing by hand")]
 #[path = "../cluster/harness/kubectl.rs"]
 mod kubectl;
 mod load;

@@ -1,4 +1,4 @@
-//! Worse than a drain: every replica gone at once, the registry with them, wrong authorities. It comes back by itself.
+//! It comes back by itself from what is worse than a drain: every replica gone at once, the registry with them, a wrong authority.
 
 use crate::Bed;
 use crate::harness::{API, FLOATING, INFRASTRUCTURE, Kubectl, Load, Mix, PATIENCE, Release};
@@ -25,7 +25,7 @@ fn lose_all(release: &Release<'_>) -> Vec<String> {
 fn saved(release: &Release<'_>, name: &str) -> String {
     let map = release.admin().get(&format!("configmap/{name}")).unwrap();
     let data = map["binaryData"].as_object().into_iter().flatten();
-    data.filter_map(|(_, bytes)| bytes.as_str()).map(crate::tls::decoded).collect()
+    data.map(|(_, bytes)| crate::tls::decoded(bytes)).collect()
 }
 
 /// Waits until two new replicas are ready, and says how long that took.

@@ -121,7 +121,7 @@ impl Cluster {
         inside
     }
 
-    /// The audit line of a Pod's creation that was answered with `code`; none on a cluster that exists.
+    /// The latest audit line of a Pod's creation; none on a cluster that exists, whose log cannot be read.
     pub fn audited_creation(&self, namespace: &str, pod: &str) -> Option<Value> {
         let node = self.node.as_ref()?;
         let is_it = |event: &Value| {
