@@ -10,7 +10,7 @@ mod last_good;
 mod problem;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -49,7 +49,8 @@ pub(super) struct Policies {
     save: last_good::Save,
     /// What is good by this process; none before anything was in force.
     good: Option<LastGood>,
-    told: Vec<Problem>,
+    /// What was told last, each to be logged once.
+    told: HashSet<String>,
     /// The hash of what is in force.
     hash: Option<String>,
     from_saved: bool,
@@ -125,7 +126,7 @@ impl Policies {
             saved,
             save,
             good: None,
-            told: Vec::new(),
+            told: HashSet::new(),
             hash: None,
             from_saved: false,
         };
@@ -296,11 +297,13 @@ impl Policies {
         if missing.is_some() {
             shared.metrics.policies_awaited();
         }
-        problems.iter().filter(|problem| !self.told.contains(problem)).for_each(Problem::log);
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let news = problems.iter().zip(&told).filter(|(_, told)| !self.told.contains(*told));
+        news.for_each(|(problem, _)| problem.log());
         let saved = "what was saved when the policies had no errors is in force in the place of:".to_owned();
         let head = missing.into_iter().chain(self.from_saved.then_some(saved));
-        shared.readiness.policies_refused(head.chain(problems.iter().map(ToString::to_string)).collect());
-        self.told = problems;
+        shared.readiness.policies_refused(head.chain(told.iter().cloned()).collect());
+        self.told = told.into_iter().collect();
     }
 }
 

@@ -10,6 +10,9 @@ use crate::cluster::StoredPolicies;
 use crate::document::Diagnostic;
 use crate::policy::{PolicySet, Settings};
 
+/// Bytes of an object's text as JSON. Also of those that never come into force each replica holds them all.
+const MAX_BYTES: usize = 256 << 10;
+
 /// What there is to make a set of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sources<'s> {
@@ -156,8 +159,12 @@ fn judge_objects(
             continue;
         }
         let compile = |text: &str| PolicySet::compile(&[(name, text)], settings.clone());
+        let compile_stored = |text: &str| match text.len() {
+            ..=MAX_BYTES => compile(text).map_err(|problems| ObjectProblem::all(name, text, problems)),
+            length => Err(vec![too_large(name, length)]),
+        };
         let known = known.objects.get(name);
-        let (set, force, problems) = match compile(&object.text) {
+        let (set, force, problems) = match compile_stored(&object.text) {
             Ok(set) => {
                 let good = Good { text: object.text.clone(), saved: false };
                 judged.good.objects.insert(name.clone(), good);
@@ -166,7 +173,7 @@ fn judge_objects(
             Err(problems) => {
                 let earlier = known.and_then(|good| compile(&good.text).ok());
                 let force = if earlier.is_some() { Force::Earlier } else { Force::None };
-                (earlier, force, ObjectProblem::all(name, &object.text, problems))
+                (earlier, force, problems)
             }
         };
         if let (Force::Earlier | Force::None, Some(good)) = (force, known) {
@@ -190,6 +197,15 @@ fn taken(name: &str) -> ObjectProblem {
         path: "metadata.name".to_owned(),
         message: format!("a file has a policy of the name '{name}' too"),
         help: vec!["names are unique over all files and objects; give this one another".to_owned()],
+    }
+}
+
+fn too_large(name: &str, length: usize) -> ObjectProblem {
+    ObjectProblem {
+        object: name.to_owned(),
+        path: String::new(),
+        message: format!("it has {} KiB, and an object may have {} KiB", length.div_ceil(1 << 10), MAX_BYTES >> 10),
+        help: vec!["split it into several policies, or use fewer and wider patterns".to_owned()],
     }
 }
 

@@ -157,3 +157,39 @@ fn what_does_not_compile_under_other_settings_is_lost_and_kept() {
     assert_eq!(second.good.objects, first.good.objects);
     assert!(told(&second).contains("trustedNamespaceLabels"), "{}", told(&second));
 }
+
+/// A policy whose one rule has this many tags that are none.
+fn wrong(name: &str, tags: usize) -> String {
+    let tags = vec!["\"!\""; tags].join(",");
+    policy(name, "warn").replace("[\"**\"]", &format!("[\"**\"], \"tags\": [{tags}]"))
+}
+
+#[test]
+fn what_is_wrong_with_a_hostile_object_is_bounded_and_the_others_do_not_mind() {
+    let (many, large) = (wrong("many", 50_000), wrong("large", 400_000));
+    assert!(many.len() < super::MAX_BYTES && large.len() > super::MAX_BYTES);
+    let now = objects(&[("many", many), ("large", large), ("fine", policy("fine", "warn"))]);
+    let judged = of(&files(&[]), &now, &LastGood::default());
+    assert_eq!(names(judged.set.as_ref()), ["fine"]);
+    assert_eq!(judged.standings["many"].problems.len(), 101);
+    let large = &judged.standings["large"].problems;
+    assert_eq!(large.len(), 1);
+    assert!(large[0].message.contains("an object may have 256 KiB"), "{large:?}");
+    let good = objects(&[("large", policy("large", "warn"))]);
+    let first = of(&files(&[]), &good, &LastGood::default());
+    let second = of(&files(&[]), &now, &first.good);
+    assert_eq!(forces(&second)["large"], Force::Earlier, "its last good version serves");
+}
+
+#[test]
+fn a_file_larger_than_a_config_map_is_one_problem() {
+    let large = format!("{}\n# {}\n", policy("f", "wran"), "x".repeat(1 << 20));
+    let judged = of(&files(&[&large]), &objects(&[]), &LastGood::default());
+    assert!(judged.set.is_none());
+    assert_eq!(
+        told(&judged).lines().next(),
+        Some("f0.yaml: error: it has 1025 KiB, and a file of policies may have 1024 KiB; split it")
+    );
+    let fine = format!("{}\n# {}\n", policy("f", "warn"), "x".repeat(1 << 19));
+    assert_eq!(names(of(&files(&[&fine]), &objects(&[]), &LastGood::default()).set.as_ref()), ["f"]);
+}
