@@ -221,6 +221,9 @@ impl Policies {
         }
         let sources = Sources { files: moved.unwrap_or(&self.files).read(), objects: objects.as_deref() };
         let mut judged = judge::judge(&sources, &known, &config.settings);
+        if self.good.is_none() {
+            judged = judged.without_losses();
+        }
         if judged.without_good && self.good.is_none() && saved.is_none() {
             let missing = "there are policies with errors, and what was saved last cannot be read yet".to_owned();
             return Outcome::Waiting(missing, judged.problems);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use super::{Force, Good, Judged, LastGood, Sources, judge};
 use crate::cluster::{StoredPolicies, StoredPolicy};
 use crate::policy::{PolicySet, Settings, TrustedLabels};
@@ -156,6 +158,35 @@ fn what_does_not_compile_under_other_settings_is_lost_and_kept() {
     assert_eq!(second.lost, ["a"]);
     assert_eq!(second.good.objects, first.good.objects);
     assert!(told(&second).contains("trustedNamespaceLabels"), "{}", told(&second));
+    assert!(second.set.is_some(), "while something is in force it is for the configuration to be refused");
+    let at_start = second.without_losses();
+    assert!(at_start.set.is_none(), "at start nothing may come into force without it");
+    assert!(told(&at_start).contains("ImagePolicy a: a version of this object was in force"), "{}", told(&at_start));
+    assert!(told(&at_start).contains("or delete it"), "{}", told(&at_start));
+}
+
+#[test]
+fn a_bad_object_whose_status_says_that_it_was_in_force_is_lost_where_nothing_good_is_known_of_it() {
+    let ready = |reason: &str| json!({"conditions": [{"type": "Ready", "reason": reason}]});
+    for (status, is_lost) in [
+        (json!({"hash": "h"}), true),
+        (ready("InForce"), true),
+        (ready("EarlierVersionInForce"), true),
+        (ready("Lost"), true),
+        (ready("Invalid"), false),
+        (ready("Waiting"), false),
+        (Value::Null, false),
+    ] {
+        let mut now = objects(&[("a", policy("a", "wran")), ("b", policy("b", "warn"))]);
+        now.get_mut("a").unwrap().status = status.clone();
+        let judged = of(&files(&[]), &now, &LastGood::default()).without_losses();
+        assert_eq!(judged.set.is_none(), is_lost, "{status}");
+        assert_eq!(told(&judged).contains("was in force"), is_lost, "{status}");
+        now.get_mut("a").unwrap().text = policy("a", "warn");
+        assert!(of(&files(&[]), &now, &LastGood::default()).without_losses().set.is_some(), "it was corrected");
+        now.remove("a");
+        assert!(of(&files(&[]), &now, &LastGood::default()).without_losses().set.is_some(), "it was deleted");
+    }
 }
 
 /// A policy whose one rule has this many tags that are none.
