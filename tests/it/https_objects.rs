@@ -257,3 +257,22 @@ async fn row_56_a_start_under_settings_that_an_object_in_force_does_not_compile_
     ready(&server).await;
     assert!(server.allows("nginx:v1.2.3").await && !server.allows("nginx:1.2.3").await, "both have to let it in");
 }
+
+#[tokio::test]
+async fn row_56_where_objects_cannot_be_listed_those_that_were_saved_serve() {
+    let api = ApiServer::start(404, failure(404, "NotFound")).await;
+    api.answers.lock().unwrap().saved = (200, saved_objects(&[object("own", "release")]));
+    let server = Setup { own_namespace: Some("home"), ..setup(&api, "policies: {objects: true}\n") }.start();
+    ready(&server).await;
+    assert!(server.allows("nginx:v1.2.3").await && !server.allows("nginx:1.2.3").await);
+    let (_, told) = server.get("/readyz?verbose").await;
+    for said in ["what was saved", "cannot be listed", "is not installed"] {
+        assert!(told.contains(said), "{told}");
+    }
+    assert_eq!(server.metric("tagwarden_policy_set_from_last_good").await, Some(1.0));
+    assert_eq!(server.metric("tagwarden_policy_last_reload_successful").await, Some(0.0));
+    api.say(200, list(&[object("new", "semver")]));
+    until("the list decides", async || server.allows("nginx:1.2.3").await.then_some(())).await;
+    assert_eq!(server.metric("tagwarden_policy_set_from_last_good").await, Some(0.0));
+    assert_eq!(server.metric("tagwarden_policy_last_reload_successful").await, Some(1.0));
+}

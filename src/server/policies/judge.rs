@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::files::{ReadFiles, Texts};
 use super::problem::{ObjectProblem, Problem};
 use super::status::REASONS_OF_FORCE;
-use crate::cluster::StoredPolicies;
+use crate::cluster::{StoredPolicies, StoredPolicy};
 use crate::document::Diagnostic;
 use crate::policy::{PolicySet, Settings};
 
@@ -90,6 +90,23 @@ impl Judged {
             self.problems.extend(self.lost.iter().map(|name| Problem::Object(lost(name))));
         }
         self
+    }
+
+    /// What was judged are the saved objects, because those of the cluster cannot be listed.
+    #[must_use]
+    pub fn of_saved_objects(mut self, problem: &str) -> Self {
+        self.from_saved = true;
+        self.good.objects.values_mut().for_each(|good| good.saved = true);
+        self.problems.push(Problem::Unlisted(problem.to_owned()));
+        self
+    }
+}
+
+impl LastGood {
+    /// The objects, as far as they are known here: without uid, generation and status.
+    pub fn stored(&self) -> StoredPolicies {
+        let stored = |good: &Good<String>| StoredPolicy { text: good.text.clone(), ..StoredPolicy::default() };
+        self.objects.iter().map(|(name, good)| (name.clone(), stored(good))).collect()
     }
 }
 
