@@ -12,7 +12,7 @@ mod services;
 mod webhook_configurations;
 
 pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
-pub use document::Document;
+pub use document::{Document, Stored};
 pub use image_policies::{ImagePolicies, Listing, StoredPolicies, StoredPolicy};
 pub use leader::Leadership;
 pub use namespaces::Namespaces;

@@ -232,12 +232,10 @@ impl Running {
 fn fits(config: &Config, cluster: Option<&Cluster>) -> Result<(), &'static str> {
     let self_managed = matches!(config.tls.certificate, CertificateSource::SelfManaged(_));
     match cluster {
-        None if self_managed => Err(
-            "'tls.mode: self-managed' needs a cluster, whose Secret holds the authority:              take out --no-cluster and --dev, or write 'mode: files'",
-        ),
-        None if !config.webhooks.is_empty() => Err(
-            "'webhooks' needs a cluster, where these configurations are:              take out --no-cluster and --dev, or 'webhooks'",
-        ),
+        None if self_managed => Err("'tls.mode: self-managed' needs a cluster, whose Secret holds the authority: \
+             take out --no-cluster and --dev, or write 'mode: files'"),
+        None if !config.webhooks.is_empty() => Err("'webhooks' needs a cluster, where these configurations are: \
+             take out --no-cluster and --dev, or 'webhooks'"),
         Some(_) if self_managed && own_namespace().is_none() => {
             Err("'tls.mode: self-managed' needs to know its own namespace: set POD_NAMESPACE")
         }

@@ -23,6 +23,15 @@ pub struct Document {
     name: &'static str,
 }
 
+/// What writing did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The document is another one now.
+    Anew,
+    /// Nothing: it was this one already.
+    Already,
+}
+
 impl Document {
     /// The document of this name; nothing is read yet.
     #[must_use]
@@ -36,15 +45,19 @@ impl Document {
     /// One sentence: the API server did not answer, or not in time, or forbids it.
     pub async fn read(&self) -> Result<Option<Vec<u8>>, String> {
         let found = self.ask(self.api.get_opt(self.name)).await?;
-        Ok(found.and_then(|map| map.binary_data).and_then(|mut data| data.remove(KEY)).map(|bytes| bytes.0))
+        Ok(found.as_ref().and_then(held).map(|bytes| bytes.0.clone()))
     }
 
-    /// Writes it, over what is there.
+    /// Writes it, over what is there. Only where that is something else: whoever asks may ask often, and what somebody
+    /// emptied (`helm upgrade --force` does) is filled again.
     ///
     /// # Errors
     /// One sentence, as for [`Document::read`]; or somebody else wrote at the same time.
-    pub async fn write(&self, bytes: Vec<u8>) -> Result<(), String> {
+    pub async fn write(&self, bytes: Vec<u8>) -> Result<Stored, String> {
         let known = self.ask(self.api.get_opt(self.name)).await?;
+        if known.as_ref().and_then(held).is_some_and(|held| held.0 == bytes) {
+            return Ok(Stored::Already);
+        }
         let document = BTreeMap::from([(KEY.to_owned(), ByteString(bytes))]);
         let params = PostParams::default();
         let Some(mut map) = known else {
@@ -53,14 +66,14 @@ impl Document {
             // The chart ships it empty; making it is for installations without the chart, which grant it.
             let made = self.ask(self.api.create(&params, &map)).await;
             return made
-                .map(drop)
+                .map(|_| Stored::Anew)
                 .map_err(|problem| format!("{problem}; apply the chart again, it brings this ConfigMap"));
         };
         // Labels and annotations are those of whoever made it, the chart that is.
         map.binary_data = Some(document);
         map.metadata.managed_fields = None;
         self.ask(self.api.replace(self.name, &params, &map)).await?;
-        Ok(())
+        Ok(Stored::Anew)
     }
 
     async fn ask<T>(&self, question: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
@@ -69,5 +82,55 @@ impl Document {
             Ok(Err(error)) => Err(format!("the ConfigMap {}: {error}", self.name)),
             Err(_) => Err(format!("the ConfigMap {}: the API server did not answer in time", self.name)),
         }
+    }
+}
+
+fn held(map: &ConfigMap) -> Option<&ByteString> {
+    map.binary_data.as_ref()?.get(KEY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Document, Stored};
+    use crate::cluster::Cluster;
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    /// A ConfigMap that is there, and the number of times that it was replaced.
+    type Map = Arc<Mutex<(Value, usize)>>;
+
+    fn document(map: &Map) -> Document {
+        let map = Arc::clone(map);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let map = Arc::clone(&map);
+            async move {
+                let method = request.method().clone();
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let mut map = map.lock().unwrap();
+                if method == Method::PUT {
+                    *map = (serde_json::from_slice(&body).unwrap(), map.1 + 1);
+                }
+                Ok::<_, Infallible>(Response::new(Body::from(map.0.to_string().into_bytes())))
+            }
+        });
+        Document::of(&Cluster::of(kube::Client::new(service, "default")), "default", "map")
+    }
+
+    #[tokio::test]
+    async fn what_is_there_already_is_not_written_and_what_was_emptied_is() {
+        let empty = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map", "labels": {"a": "b"}}});
+        let map = Map::new(Mutex::new((empty.clone(), 0)));
+        let document = document(&map);
+        for (stored, times) in [(Stored::Anew, 1), (Stored::Already, 1)] {
+            assert_eq!(document.write(b"x".to_vec()).await, Ok(stored));
+            assert_eq!(map.lock().unwrap().1, times);
+        }
+        map.lock().unwrap().0 = empty;
+        assert_eq!(document.write(b"x".to_vec()).await, Ok(Stored::Anew));
+        assert_eq!(document.read().await, Ok(Some(b"x".to_vec())));
+        assert_eq!(map.lock().unwrap().0["metadata"]["labels"]["a"], "b");
     }
 }

@@ -1,21 +1,22 @@
 //! ImagePolicy objects: kept by a watch, through every absence of the API server, and the status that is written into them.
 
+mod written;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::Backoff;
+use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use self::written::Written;
 use super::Cluster;
-use crate::policy::{GROUP, KIND, PLURAL, VERSION};
+use crate::policy::{GROUP, PLURAL};
 
 /// After the first failure of a watch the next attempt comes; the time doubles with each further one, to [`SLOWEST`].
 const FIRST: Duration = Duration::from_millis(500);
@@ -53,16 +54,14 @@ pub struct Listing {
 #[derive(Clone, Debug)]
 pub struct ImagePolicies {
     listing: watch::Receiver<Listing>,
-    api: Api<DynamicObject>,
+    api: Api<Written>,
 }
 
 impl ImagePolicies {
     /// Begins to watch.
     #[must_use]
     pub fn watched(cluster: &Cluster) -> Self {
-        let gvk = GroupVersionKind::gvk(GROUP, VERSION, KIND);
-        let api: Api<DynamicObject> =
-            Api::all_with(cluster.client.clone(), &ApiResource::from_gvk_with_plural(&gvk, PLURAL));
+        let api: Api<Written> = Api::all(cluster.client.clone());
         let (tell, listing) = watch::channel(Listing::default());
         tokio::spawn(follow(api.clone(), tell));
         ImagePolicies { listing, api }
@@ -90,24 +89,32 @@ impl ImagePolicies {
 }
 
 /// Until nobody listens any more.
-async fn follow(api: Api<DynamicObject>, tell: watch::Sender<Listing>) {
-    let mut events = std::pin::pin!(watcher(api, Config::default()).backoff(Retries::default()));
+async fn follow(api: Api<Written>, tell: watch::Sender<Listing>) {
+    let mut events = std::pin::pin!(watcher(api, Config::default()));
     let mut listed = StoredPolicies::new();
+    let mut retries = Retries::default();
     loop {
         let event = tokio::select! {
             () = tell.closed() => return,
             event = events.next() => event,
         };
+        let Some(event) = event else { return };
+        let wait = retries.after(&event);
         match event {
-            Some(Ok(event)) => apply(event, &mut listed, &tell),
-            Some(Err(error)) => failed(&error, &tell),
-            None => return,
+            Ok(event) => apply(event, &mut listed, &tell),
+            Err(error) => failed(&error, &tell),
+        }
+        if let Some(wait) = wait {
+            tokio::select! {
+                () = tell.closed() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
         }
     }
 }
 
 /// `listed` collects a list until it is complete, so that no policy is missing meanwhile.
-fn apply(event: Event<DynamicObject>, listed: &mut StoredPolicies, tell: &watch::Sender<Listing>) {
+fn apply(event: Event<Written>, listed: &mut StoredPolicies, tell: &watch::Sender<Listing>) {
     match event {
         Event::Init => listed.clear(),
         Event::InitApply(object) => insert(listed, object),
@@ -117,7 +124,7 @@ fn apply(event: Event<DynamicObject>, listed: &mut StoredPolicies, tell: &watch:
         }
         Event::Apply(object) => change(tell, |known| insert(known, object)),
         Event::Delete(object) => change(tell, |known| {
-            known.remove(object.metadata.name.as_deref().unwrap_or_default());
+            known.remove(object.name());
         }),
     }
 }
@@ -158,28 +165,10 @@ fn sentence(error: &watcher::Error) -> String {
     }
 }
 
-fn insert(known: &mut StoredPolicies, object: DynamicObject) {
-    let DynamicObject { types, metadata, mut data } = object;
-    let Some(name) = metadata.name else { return };
-    let status = data.as_object_mut().and_then(|keys| keys.remove("status")).unwrap_or_default();
-    // Lists leave out what all of their items are.
-    let types = types.filter(|types| !types.kind.is_empty());
-    let api_version = types.as_ref().map_or_else(|| format!("{GROUP}/{VERSION}"), |types| types.api_version.clone());
-    let mut policy = json!({
-        "apiVersion": api_version,
-        "kind": types.map_or_else(|| KIND.to_owned(), |types| types.kind),
-        "metadata": {"name": name},
-    });
-    if let (Value::Object(policy), Value::Object(keys)) = (&mut policy, data) {
-        policy.extend(keys);
+fn insert(known: &mut StoredPolicies, object: Written) {
+    if !object.name().is_empty() {
+        known.insert(object.name().to_owned(), object.stored());
     }
-    let stored = StoredPolicy {
-        uid: metadata.uid.unwrap_or_default(),
-        generation: metadata.generation.unwrap_or_default(),
-        text: format!("{policy:#}"),
-        status,
-    };
-    known.insert(name, stored);
 }
 
 /// How long to wait after each failure in a row.
@@ -192,34 +181,36 @@ impl Default for Retries {
     }
 }
 
-impl Iterator for Retries {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = self.0;
-        self.0 = (wait * 2).min(SLOWEST);
-        Some(wait)
-    }
-}
-
-impl Backoff for Retries {
-    fn reset(&mut self) {
-        *self = Retries::default();
+impl Retries {
+    /// What to wait after this event before the next one is asked for. That a list begins says nothing yet: it comes
+    /// before each attempt.
+    fn after(&mut self, event: &watcher::Result<Event<Written>>) -> Option<Duration> {
+        match event {
+            Ok(Event::Init | Event::InitApply(_)) => None,
+            Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => {
+                *self = Retries::default();
+                None
+            }
+            Err(_) => {
+                let wait = self.0;
+                self.0 = (wait * 2).min(SLOWEST);
+                Some(wait)
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Listing, Retries, StoredPolicies, apply, failed};
-    use kube::api::DynamicObject;
+    use super::{Event, Listing, Retries, StoredPolicies, Written, apply, failed};
     use kube::runtime::watcher;
     use serde_json::{Value, json};
     use tokio::sync::watch;
 
-    fn object(name: &str, spec: Value) -> DynamicObject {
-        serde_json::from_value(json!({"metadata": {"name": name, "uid": "u", "generation": 3, "labels": {"a": "b"}},
-            "spec": spec, "specs": 1, "status": {"hash": "h"}}))
-        .unwrap()
+    fn object(name: &str, spec: Value) -> Written {
+        let object = json!({"metadata": {"name": name, "uid": "u", "generation": 3, "labels": {"a": "b"}},
+            "spec": spec, "specs": 1, "status": {"hash": "h"}});
+        serde_json::from_str(&object.to_string()).unwrap()
     }
 
     fn names(tell: &watch::Sender<Listing>) -> Option<Vec<String>> {
@@ -274,8 +265,22 @@ mod tests {
     }
 
     #[test]
-    fn attempts_slow_down_to_five_seconds() {
-        let waits: Vec<_> = Retries::default().take(6).map(|wait| wait.as_millis()).collect();
+    fn attempts_slow_down_to_five_seconds_until_a_list_is_complete() {
+        let mut retries = Retries::default();
+        let failure = || {
+            let status = json!({"status": "Failure", "message": "boom", "reason": "x", "code": 404});
+            Err(watcher::Error::WatchError(serde_json::from_value(status).unwrap()))
+        };
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            for event in [Ok(Event::Init), Ok(Event::InitApply(object("a", json!({})))), failure()] {
+                waits.extend(retries.after(&event).map(|wait| wait.as_millis()));
+            }
+        }
         assert_eq!(waits, [500, 1000, 2000, 4000, 5000, 5000]);
+        for good in [Event::InitDone, Event::Apply(object("a", json!({}))), Event::Delete(object("a", json!({})))] {
+            assert_eq!(retries.after(&Ok(good)), None);
+            assert_eq!(retries.after(&failure()).unwrap().as_millis(), 500);
+        }
     }
 }

@@ -170,8 +170,20 @@ pub fn parse(source: &Source<'_>) -> (Vec<Document>, Vec<Diagnostic>) {
 
 /// A collection that has begun and not yet ended.
 enum Open {
-    List { nodes: Vec<Node>, start: usize, anchor: usize },
-    Map { entries: Vec<Entry>, seen: HashSet<String>, key: Option<(String, Span)>, start: usize, anchor: usize },
+    List {
+        nodes: Vec<Node>,
+        start: usize,
+        anchor: usize,
+    },
+    Map {
+        entries: Vec<Entry>,
+        /// What plain merge keys stand for, and where.
+        merges: Vec<(Span, Node)>,
+        seen: HashSet<String>,
+        key: Option<(String, Span)>,
+        start: usize,
+        anchor: usize,
+    },
 }
 
 struct Builder<'s> {
@@ -264,6 +276,7 @@ impl<'s> Builder<'s> {
             Event::MappingStart(_, anchor, _) => {
                 self.stack.push(Open::Map {
                     entries: Vec::new(),
+                    merges: Vec::new(),
                     seen: HashSet::new(),
                     key: None,
                     start: span.start,
@@ -280,7 +293,9 @@ impl<'s> Builder<'s> {
                 };
                 let (value, start, anchor) = match open {
                     Open::List { nodes, start, anchor } => (Value::List(nodes), start, anchor),
-                    Open::Map { entries, start, anchor, .. } => (Value::Map(self.merged(entries)), start, anchor),
+                    Open::Map { entries, merges, seen, start, anchor, .. } => {
+                        (Value::Map(self.merged(entries, merges, seen)), start, anchor)
+                    }
                 };
                 let span = start..self.last_end.max(start);
                 return self.add(Node { value, span }, anchor, false);
@@ -324,9 +339,12 @@ impl<'s> Builder<'s> {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Open::List { nodes, .. }) => nodes.push(node),
-            Some(Open::Map { key, entries, seen, .. }) => match key.take() {
+            Some(Open::Map { key, entries, merges, seen, .. }) => match key.take() {
+                // Quoted it is a key as any other: the API server knows JSON alone, and its schema would not see what
+                // is merged.
+                Some((_, key_span)) if text.get(key_span.clone()) == Some("<<") => merges.push((key_span, node)),
                 Some((name, key_span)) => {
-                    if name == "<<" || seen.insert(name.clone()) {
+                    if seen.insert(name.clone()) {
                         entries.push(Entry { key: name, key_span, value: node });
                     } else {
                         let first = entries.iter().find(|e| e.key == name).map_or(0, |e| e.key_span.start);
@@ -356,27 +374,19 @@ impl<'s> Builder<'s> {
         true
     }
 
-    /// Applies merge keys (`<<: *base`): what a map says itself wins, then the earlier of several bases.
-    fn merged(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
-        if !entries.iter().any(|e| e.key == "<<") {
-            return entries;
-        }
-        let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.key == "<<");
-        for merge in merges {
-            let bases = match merge.value.value {
+    /// Applies merge keys (`<<: *base`): what a map says itself (`seen`) wins, then the earlier of several bases.
+    fn merged(&mut self, mut own: Vec<Entry>, merges: Vec<(Span, Node)>, mut seen: HashSet<String>) -> Vec<Entry> {
+        for (key_span, merged) in merges {
+            let bases = match merged.value {
                 Value::List(nodes) => nodes,
-                _ => vec![merge.value],
+                _ => vec![merged],
             };
             for base in bases {
                 let Value::Map(inherited) = base.value else {
-                    self.problem(merge.key_span.clone(), "a merge key '<<' must stand for a map".to_owned());
+                    self.problem(key_span.clone(), "a merge key '<<' must stand for a map".to_owned());
                     continue;
                 };
-                for entry in inherited {
-                    if !own.iter().any(|e| e.key == entry.key) {
-                        own.push(entry);
-                    }
-                }
+                own.extend(inherited.into_iter().filter(|entry| seen.insert(entry.key.clone())));
             }
         }
         own
@@ -512,6 +522,18 @@ mod tests {
         assert_eq!(root.at("use.image").and_then(Node::as_str), Some("x"));
         assert_eq!(root.at("use.name").and_then(Node::as_str), Some("own"));
         assert_eq!(root.at("again.name").and_then(Node::as_str), Some("n"));
+        let root = one("a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nuse: {<<: [*a, *b]}\n");
+        assert_eq!(root.at("use").unwrap().to_json(), serde_json::json!({"x": 1, "y": 1, "z": 2}));
+    }
+
+    #[test]
+    fn a_quoted_merge_key_is_a_key_as_any_other() {
+        for text in ["{\"<<\": {\"mode\": \"audit\"}}", "'<<': {mode: audit}\n"] {
+            let root = one(text);
+            assert_eq!(root.at("mode"), None, "{text}");
+            assert_eq!(root.at("<<.mode").and_then(Node::as_str), Some("audit"), "{text}");
+        }
+        assert!(problem("{\"<<\": {}, \"<<\": {}}").contains("the key '<<' stands twice in one map"));
     }
 
     #[test]

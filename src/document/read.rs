@@ -11,27 +11,47 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{Diagnostic, Entry, Node, Source, Span, Value};
 
+/// Problems noted for one text; more would help nobody and cost memory for each.
+const MAX_PROBLEMS: usize = 100;
+
 /// Collects what is wrong while a document is read.
 #[derive(Debug)]
 pub struct Reader<'s> {
     /// The text that is read.
     pub source: &'s Source<'s>,
-    /// Problems so far.
+    /// Problems so far; never more than [`MAX_PROBLEMS`] and one that says that there are more.
     pub diagnostics: Vec<Diagnostic>,
+    /// The last problem beyond those.
+    surplus: Option<Diagnostic>,
 }
 
 impl<'s> Reader<'s> {
     /// A reader without problems.
     #[must_use]
     pub fn new(source: &'s Source<'s>) -> Self {
-        Reader { source, diagnostics: Vec::new() }
+        Reader { source, diagnostics: Vec::new(), surplus: None }
     }
 
     /// Notes an error and hands it back for a label or help.
     pub fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        let name = self.source.name();
+        if self.diagnostics.len() == MAX_PROBLEMS {
+            let more = format!("more than {MAX_PROBLEMS} problems; correct these first");
+            self.diagnostics.push(Diagnostic::of_file(name, more));
+        }
+        if self.is_full() {
+            // Without its place: finding that takes longer the longer the line is.
+            return self.surplus.insert(Diagnostic::of_file(name, message));
+        }
         self.diagnostics.push(self.source.error(span, message));
         let last = self.diagnostics.len() - 1;
         &mut self.diagnostics[last]
+    }
+
+    /// Whether further problems are counted no more, and looking for them is in vain.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.diagnostics.len() > MAX_PROBLEMS
     }
 
     /// Notes that `node` should have been `expected`.
@@ -50,6 +70,9 @@ impl<'s> Reader<'s> {
             return None;
         };
         for entry in entries {
+            if self.is_full() {
+                return None;
+            }
             if !keys.contains(&entry.key.as_str()) {
                 let error = self.error(entry.key_span.clone(), format!("unknown key '{}'", printable(&entry.key)));
                 error.help.push(match nearest(&entry.key, keys) {
@@ -157,7 +180,8 @@ impl<T: Read> Read for Vec<T> {
             reader.mismatch(node, "a list");
             return None;
         };
-        Some(nodes.iter().filter_map(|node| T::read(node, reader)).collect())
+        let read = |node| if reader.is_full() { None } else { T::read(node, reader) };
+        Some(nodes.iter().filter_map(read).collect())
     }
 }
 
@@ -167,7 +191,10 @@ impl<T: Read> Read for BTreeMap<String, T> {
             reader.mismatch(node, "a map");
             return None;
         };
-        let read = |e: &Entry| T::read(&e.value, reader).map(|value| (e.key.clone(), value));
+        let read = |e: &Entry| {
+            let value = if reader.is_full() { None } else { T::read(&e.value, reader) };
+            value.map(|value| (e.key.clone(), value))
+        };
         Some(entries.iter().filter_map(read).collect())
     }
 }
@@ -215,7 +242,8 @@ impl<T: Read> Read for Table<T> {
         };
         let read = |e: &Entry| {
             let key = Spanned { value: e.key.clone(), span: e.key_span.clone() };
-            T::read(&e.value, reader).map(|value| (key, value))
+            let value = if reader.is_full() { None } else { T::read(&e.value, reader) };
+            value.map(|value| (key, value))
         };
         Some(Table(entries.iter().filter_map(read).collect()))
     }
@@ -249,9 +277,12 @@ fn printable(key: &str) -> String {
 #[must_use]
 pub fn nearest<'c>(typed: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let typed = typed.to_lowercase();
-    let allowed = 1 + typed.chars().count().min(20) / 4;
+    let length = typed.chars().count();
+    let allowed = 1 + length.min(20) / 4;
     candidates
         .iter()
+        // What is longer by more than the distance allowed is too far away; comparing long texts takes long.
+        .filter(|candidate| candidate.chars().count() + allowed >= length)
         .map(|candidate| (strsim::damerau_levenshtein(&typed, &candidate.to_lowercase()), *candidate))
         .filter(|(distance, candidate)| {
             *distance <= allowed && *distance < candidate.len() || candidate.to_lowercase().starts_with(&typed)
@@ -345,3 +376,32 @@ macro_rules! choice {
     };
 }
 pub(crate) use choice;
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_PROBLEMS, Read, Reader, nearest};
+    use crate::document::{Source, parse};
+
+    #[test]
+    fn problems_are_counted_to_a_hundred_and_the_last_says_so() {
+        for (wrong, told) in
+            [(MAX_PROBLEMS, MAX_PROBLEMS), (MAX_PROBLEMS + 1, MAX_PROBLEMS + 1), (50_000, MAX_PROBLEMS + 1)]
+        {
+            let text = format!("[{}]", vec!["1"; wrong].join(","));
+            let source = Source::new("f.yaml", &text);
+            let (documents, _) = parse(&source);
+            let mut reader = Reader::new(&source);
+            let read = Vec::<String>::read(&documents[0].root, &mut reader);
+            assert_eq!((read, reader.diagnostics.len()), (Some(Vec::new()), told), "{wrong}");
+            let last = reader.diagnostics.last().unwrap().to_string();
+            assert_eq!(last.contains("more than 100 problems; correct these first"), wrong > MAX_PROBLEMS, "{last}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_far_too_long_is_near_to_nothing() {
+        assert_eq!(nearest("relase", &["release", "commit"]), Some("release"));
+        assert_eq!(nearest("rel", &["release"]), Some("release"), "the beginning of a word");
+        assert_eq!(nearest("releases-and-more", &["release"]), None);
+    }
+}

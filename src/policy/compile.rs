@@ -25,6 +25,9 @@ pub(crate) use validate::Selector;
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
 
+/// Bytes of one file: as many as a ConfigMap can hold.
+const MAX_BYTES: usize = 1 << 20;
+
 /// The label that every namespace has, whose value is its name.
 pub(crate) const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
@@ -241,6 +244,13 @@ impl Override {
 }
 
 fn compile_file(source: &Source<'_>, settings: &Settings, policies: &mut Vec<Policy>, problems: &mut Vec<Diagnostic>) {
+    if source.text().len() > MAX_BYTES {
+        let (has, may) = (source.text().len().div_ceil(1 << 10), MAX_BYTES >> 10);
+        let problem =
+            Diagnostic::of_file(source.name(), format!("it has {has} KiB, and a file of policies may have {may} KiB"));
+        problems.push(problem.help("split it"));
+        return;
+    }
     let (documents, syntax) = parse(source);
     let mut reader = Reader::new(source);
     for document in &documents {
@@ -266,7 +276,7 @@ fn compile_file(source: &Source<'_>, settings: &Settings, policies: &mut Vec<Pol
     }
     let mut found = reader.diagnostics;
     found.extend(syntax);
-    found.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+    found.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
     problems.append(&mut found);
 }
 

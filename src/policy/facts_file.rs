@@ -77,7 +77,7 @@ impl FactsFile {
             }
             let mut found = reader.diagnostics;
             found.extend(syntax);
-            found.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+            found.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
             problems.append(&mut found);
         }
         if problems.is_empty() { Ok(facts) } else { Err(problems) }

@@ -10,7 +10,7 @@ mod last_good;
 mod problem;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -49,7 +49,8 @@ pub(super) struct Policies {
     save: last_good::Save,
     /// What is good by this process; none before anything was in force.
     good: Option<LastGood>,
-    told: Vec<Problem>,
+    /// What was told last, each to be logged once.
+    told: HashSet<String>,
     /// The hash of what is in force.
     hash: Option<String>,
     from_saved: bool,
@@ -74,7 +75,7 @@ pub fn of_files(config: &Config) -> Result<PolicySet, PolicyProblems> {
 fn problems_of(problems: Vec<Problem>, texts: &Texts) -> PolicyProblems {
     let problems = problems.into_iter().filter_map(|problem| match problem {
         Problem::File(problem) => Some(problem),
-        Problem::Object(_) | Problem::Set(_) => None,
+        Problem::Object(_) | Problem::Unlisted(_) | Problem::Set(_) => None,
     });
     PolicyProblems { problems: problems.collect(), texts: texts.clone() }
 }
@@ -101,6 +102,16 @@ pub(super) enum Outcome {
 pub(super) struct Judgement {
     judged: Judged,
     objects: Arc<StoredPolicies>,
+    objects_from: ObjectsFrom,
+}
+
+/// Where the objects that were judged come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ObjectsFrom {
+    /// The API server, or they are no source.
+    Cluster,
+    /// What the elected replica saved, because they cannot be listed for this reason.
+    Saved(String),
 }
 
 impl Policies {
@@ -125,7 +136,7 @@ impl Policies {
             saved,
             save,
             good: None,
-            told: Vec::new(),
+            told: HashSet::new(),
             hash: None,
             from_saved: false,
         };
@@ -203,12 +214,22 @@ impl Policies {
     pub fn judge(&self, moved: Option<&Files>, config: &Config) -> Outcome {
         let listing =
             self.objects.as_ref().filter(|_| config.policy_objects).map(|objects| objects.listing.borrow().clone());
-        if let Some(Listing { policies: None, problem }) = &listing {
-            let why = problem.as_ref().map_or_else(String::new, |problem| format!(": {problem}"));
-            return Outcome::Waiting(format!("the ImagePolicy objects have not been listed yet{why}"), Vec::new());
-        }
-        let objects = listing.and_then(|listing| listing.policies);
         let saved = self.saved.borrow().clone();
+        let (objects, objects_from) = match listing {
+            None => (None, ObjectsFrom::Cluster),
+            Some(Listing { policies: Some(listed), .. }) => (Some(listed), ObjectsFrom::Cluster),
+            Some(Listing { policies: None, problem }) => {
+                // A replica that starts while they cannot be listed must not be missing for that.
+                let stand_in = saved.as_deref().filter(|saved| !saved.objects.is_empty());
+                if let (Some(saved), Some(problem)) = (stand_in, &problem) {
+                    (Some(Arc::new(saved.stored())), ObjectsFrom::Saved(problem.clone()))
+                } else {
+                    let why = problem.map_or_else(String::new, |problem| format!(": {problem}"));
+                    let missing = format!("the ImagePolicy objects have not been listed yet{why}");
+                    return Outcome::Waiting(missing, Vec::new());
+                }
+            }
+        };
         let mut known = match (&self.good, &saved) {
             (Some(good), _) => good.clone(),
             (None, Some(saved)) => LastGood::clone(saved),
@@ -220,12 +241,18 @@ impl Policies {
         }
         let sources = Sources { files: moved.unwrap_or(&self.files).read(), objects: objects.as_deref() };
         let mut judged = judge::judge(&sources, &known, &config.settings);
+        if self.good.is_none() {
+            judged = judged.without_losses();
+        }
+        if let ObjectsFrom::Saved(problem) = &objects_from {
+            judged = judged.of_saved_objects(problem);
+        }
         if judged.without_good && self.good.is_none() && saved.is_none() {
             let missing = "there are policies with errors, and what was saved last cannot be read yet".to_owned();
             return Outcome::Waiting(missing, judged.problems);
         }
         let set = judged.set.take();
-        let judgement = Judgement { judged, objects: objects.unwrap_or_default() };
+        let judgement = Judgement { judged, objects: objects.unwrap_or_default(), objects_from };
         match set {
             Some(set) => Outcome::Set(set, judgement),
             None => Outcome::Refused(judgement),
@@ -240,7 +267,7 @@ impl Policies {
         if !config.policy_objects {
             self.objects = None;
         }
-        let Judgement { judged, objects } = judgement;
+        let Judgement { judged, objects, objects_from } = judgement;
         let live = shared.live.load();
         if let Some(set) = &live.policies {
             shared.metrics.policies_in_force(set);
@@ -251,10 +278,15 @@ impl Policies {
             }
         }
         if judged.from_saved && !self.from_saved {
-            tracing::warn!("policies have errors; what was saved when they had none is in force in their place");
+            tracing::warn!(
+                "policies have errors or cannot be listed; what was saved when they had none is in force in their place"
+            );
         }
         self.from_saved = judged.from_saved;
-        self.save.send_replace(Some(Arc::new(judged.good.clone())));
+        // What was read of the document is no news for it; another replica may know better by now.
+        if objects_from == ObjectsFrom::Cluster {
+            self.save.send_replace(Some(Arc::new(judged.good.clone())));
+        }
         self.good = Some(judged.good);
         self.publish(objects, judged.standings, true);
         self.tell(judged.problems, None, shared);
@@ -262,7 +294,7 @@ impl Policies {
 
     /// Nothing new is in force: says why, everywhere.
     pub fn refused(&mut self, judgement: Judgement, shared: &Shared) {
-        let Judgement { judged, objects } = judgement;
+        let Judgement { judged, objects, .. } = judgement;
         let in_force = shared.live.load().policies.is_some();
         self.publish(objects, judged.standings, in_force);
         self.tell(judged.problems, None, shared);
@@ -296,11 +328,13 @@ impl Policies {
         if missing.is_some() {
             shared.metrics.policies_awaited();
         }
-        problems.iter().filter(|problem| !self.told.contains(problem)).for_each(Problem::log);
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let news = problems.iter().zip(&told).filter(|(_, told)| !self.told.contains(*told));
+        news.for_each(|(problem, _)| problem.log());
         let saved = "what was saved when the policies had no errors is in force in the place of:".to_owned();
         let head = missing.into_iter().chain(self.from_saved.then_some(saved));
-        shared.readiness.policies_refused(head.chain(problems.iter().map(ToString::to_string)).collect());
-        self.told = problems;
+        shared.readiness.policies_refused(head.chain(told.iter().cloned()).collect());
+        self.told = told.into_iter().collect();
     }
 }
 

@@ -32,7 +32,6 @@ pub(super) async fn keep(resolver: Resolver, home: &Home) {
 }
 
 async fn save(resolver: Resolver, document: Document, leadership: Leadership) {
-    let mut saved = Vec::new();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -41,12 +40,11 @@ async fn save(resolver: Resolver, document: Document, leadership: Leadership) {
             continue;
         }
         let bytes = resolver.remembered(LIMIT);
-        if bytes.is_empty() || bytes == saved {
+        if bytes.is_empty() {
             continue;
         }
-        match document.write(bytes.clone()).await {
-            Ok(()) => saved = bytes,
-            Err(problem) => tracing::warn!(problem, "cannot save the last-known digests"),
+        if let Err(problem) = document.write(bytes).await {
+            tracing::warn!(problem, "cannot save the last-known digests");
         }
     }
 }

@@ -220,3 +220,59 @@ async fn row_56_a_bad_first_policy_waits_for_what_was_saved_and_serves_that() {
     until("the good file decides", async || server.allows("nginx:1.2.3").await.then_some(())).await;
     assert_eq!(server.metric("tagwarden_policy_set_from_last_good").await, Some(0.0));
 }
+
+/// What the elected replica saved of objects, as its ConfigMap holds it.
+fn saved_objects(objects: &[Value]) -> Value {
+    let text = |object: &Value| {
+        let mut policy = object.clone();
+        policy["apiVersion"] = json!("tagwarden.dev/v1");
+        policy["kind"] = json!("ImagePolicy");
+        policy["metadata"] = json!({"name": object["metadata"]["name"]});
+        policy.to_string()
+    };
+    let named =
+        objects.iter().map(|object| (object["metadata"]["name"].as_str().unwrap().to_owned(), text(object).into()));
+    let saved = json!({"objects": Value::Object(named.collect())}).to_string();
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tagwarden-last-good"},
+        "binaryData": {"document": k8s_openapi::ByteString(saved.into_bytes())}})
+}
+
+#[tokio::test]
+async fn row_56_a_start_under_settings_that_an_object_in_force_does_not_compile_under_is_not_ready() {
+    let mut selects = object("own", "release");
+    selects["spec"]["namespaces"] = json!({"selector": {"matchLabels": {"environment": "prod"}}});
+    let both = [selects, object("other", "semver")];
+    let api = ApiServer::start(200, list(&both)).await;
+    api.answers.lock().unwrap().saved = (200, saved_objects(&both));
+    let server = Setup { own_namespace: Some("home"), ..setup(&api, "policies: {objects: true}\n") }.start();
+    let told = until("what is lost is told", async || {
+        let (status, told) = server.get("/readyz?verbose").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+        told.contains("ImagePolicy own: a version of this object was in force").then_some(told)
+    })
+    .await;
+    assert!(told.contains("trustedNamespaceLabels") && told.contains("or delete it"), "{told}");
+    assert!(!server.allows("nginx:1.2.3").await, "the other one alone would let it in");
+    server.write("config.yaml", "policies: {objects: true}\ntrustedNamespaceLabels: [environment]\n");
+    ready(&server).await;
+    assert!(server.allows("nginx:v1.2.3").await && !server.allows("nginx:1.2.3").await, "both have to let it in");
+}
+
+#[tokio::test]
+async fn row_56_where_objects_cannot_be_listed_those_that_were_saved_serve() {
+    let api = ApiServer::start(404, failure(404, "NotFound")).await;
+    api.answers.lock().unwrap().saved = (200, saved_objects(&[object("own", "release")]));
+    let server = Setup { own_namespace: Some("home"), ..setup(&api, "policies: {objects: true}\n") }.start();
+    ready(&server).await;
+    assert!(server.allows("nginx:v1.2.3").await && !server.allows("nginx:1.2.3").await);
+    let (_, told) = server.get("/readyz?verbose").await;
+    for said in ["what was saved", "cannot be listed", "is not installed"] {
+        assert!(told.contains(said), "{told}");
+    }
+    assert_eq!(server.metric("tagwarden_policy_set_from_last_good").await, Some(1.0));
+    assert_eq!(server.metric("tagwarden_policy_last_reload_successful").await, Some(0.0));
+    api.say(200, list(&[object("new", "semver")]));
+    until("the list decides", async || server.allows("nginx:1.2.3").await.then_some(())).await;
+    assert_eq!(server.metric("tagwarden_policy_set_from_last_good").await, Some(0.0));
+    assert_eq!(server.metric("tagwarden_policy_last_reload_successful").await, Some(1.0));
+}

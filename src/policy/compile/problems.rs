@@ -38,6 +38,9 @@ pub(super) fn not_empty<T>(list: &Spanned<Vec<T>>, what: &str, reader: &mut Read
 
 /// Notes a class name that is none, with the nearest that is.
 pub(super) fn unknown_class(text: &Text, own: &OwnClasses, wanted: &str, reader: &mut Reader<'_>) {
+    if reader.is_full() {
+        return;
+    }
     let mut known: Vec<&str> = own.list.iter().map(|class| class.name.as_str()).collect();
     known.extend(Class::ALL.iter().map(|class| class.name()));
     let shown = printable(&text.value, 60);

@@ -4,11 +4,17 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::files::{ReadFiles, Texts};
 use super::problem::{ObjectProblem, Problem};
-use crate::cluster::StoredPolicies;
+use super::status::REASONS_OF_FORCE;
+use crate::cluster::{StoredPolicies, StoredPolicy};
 use crate::document::Diagnostic;
 use crate::policy::{PolicySet, Settings};
+
+/// Bytes of an object's text as JSON. Also of those that never come into force each replica holds them all.
+const MAX_BYTES: usize = 256 << 10;
 
 /// What there is to make a set of.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +49,9 @@ pub(super) enum Force {
     This,
     /// The last good one.
     Earlier,
-    /// None.
+    /// None, and some version was: the last good one does not compile under these settings, or is not known any more.
+    Lost,
+    /// None, as ever.
     None,
 }
 
@@ -69,8 +77,37 @@ pub(super) struct Judged {
     pub without_good: bool,
     /// Whether a part of the set was saved by another process.
     pub from_saved: bool,
-    /// Objects whose last good version does not compile under these settings.
+    /// Objects that are [`Force::Lost`].
     pub lost: Vec<String>,
+}
+
+impl Judged {
+    /// Where nothing is in force yet, a policy that is lost must not be missing silently: there is no set then.
+    #[must_use]
+    pub fn without_losses(mut self) -> Self {
+        if !self.lost.is_empty() {
+            self.set = None;
+            self.problems.extend(self.lost.iter().map(|name| Problem::Object(lost(name))));
+        }
+        self
+    }
+
+    /// What was judged are the saved objects, because those of the cluster cannot be listed.
+    #[must_use]
+    pub fn of_saved_objects(mut self, problem: &str) -> Self {
+        self.from_saved = true;
+        self.good.objects.values_mut().for_each(|good| good.saved = true);
+        self.problems.push(Problem::Unlisted(problem.to_owned()));
+        self
+    }
+}
+
+impl LastGood {
+    /// The objects, as far as they are known here: without uid, generation and status.
+    pub fn stored(&self) -> StoredPolicies {
+        let stored = |good: &Good<String>| StoredPolicy { text: good.text.clone(), ..StoredPolicy::default() };
+        self.objects.iter().map(|(name, good)| (name.clone(), stored(good))).collect()
+    }
 }
 
 /// Judges everything anew.
@@ -156,8 +193,12 @@ fn judge_objects(
             continue;
         }
         let compile = |text: &str| PolicySet::compile(&[(name, text)], settings.clone());
+        let compile_stored = |text: &str| match text.len() {
+            ..=MAX_BYTES => compile(text).map_err(|problems| ObjectProblem::all(name, text, problems)),
+            length => Err(vec![too_large(name, length)]),
+        };
         let known = known.objects.get(name);
-        let (set, force, problems) = match compile(&object.text) {
+        let (set, force, problems) = match compile_stored(&object.text) {
             Ok(set) => {
                 let good = Good { text: object.text.clone(), saved: false };
                 judged.good.objects.insert(name.clone(), good);
@@ -165,18 +206,21 @@ fn judge_objects(
             }
             Err(problems) => {
                 let earlier = known.and_then(|good| compile(&good.text).ok());
-                let force = if earlier.is_some() { Force::Earlier } else { Force::None };
-                (earlier, force, ObjectProblem::all(name, &object.text, problems))
+                let force = match (&earlier, known) {
+                    (Some(_), _) => Force::Earlier,
+                    (None, Some(_)) => Force::Lost,
+                    (None, None) if was_in_force(&object.status) => Force::Lost,
+                    (None, None) => Force::None,
+                };
+                (earlier, force, problems)
             }
         };
-        if let (Force::Earlier | Force::None, Some(good)) = (force, known) {
+        if let (Force::Earlier | Force::Lost, Some(good)) = (force, known) {
             judged.good.objects.insert(name.clone(), good.clone());
             judged.from_saved |= good.saved && force == Force::Earlier;
         }
-        if force == Force::None {
-            judged.without_good = true;
-            judged.lost.extend(known.map(|_| name.clone()));
-        }
+        judged.without_good |= matches!(force, Force::Lost | Force::None);
+        judged.lost.extend((force == Force::Lost).then(|| name.clone()));
         judged.problems.extend(problems.iter().cloned().map(Problem::Object));
         let hash = set.as_ref().and_then(|set| set.policies().next()).map(|(_, hash)| hash.to_owned());
         judged.standings.insert(name.clone(), Standing { force, hash, problems });
@@ -190,6 +234,32 @@ fn taken(name: &str) -> ObjectProblem {
         path: "metadata.name".to_owned(),
         message: format!("a file has a policy of the name '{name}' too"),
         help: vec!["names are unique over all files and objects; give this one another".to_owned()],
+    }
+}
+
+/// Whether a status says that some version of its object was in force, when it was written or before it was lost.
+fn was_in_force(status: &Value) -> bool {
+    let reasons = status["conditions"].as_array().into_iter().flatten().map(|condition| &condition["reason"]);
+    status["hash"].is_string() || reasons.into_iter().any(|reason| REASONS_OF_FORCE.iter().any(|of| reason == of))
+}
+
+fn lost(name: &str) -> ObjectProblem {
+    ObjectProblem {
+        object: name.to_owned(),
+        path: String::new(),
+        message: "a version of this object was in force, and none that is known compiles, so nothing comes into force \
+                  without it"
+            .to_owned(),
+        help: vec!["correct this object, go back to the settings under which it compiled, or delete it".to_owned()],
+    }
+}
+
+fn too_large(name: &str, length: usize) -> ObjectProblem {
+    ObjectProblem {
+        object: name.to_owned(),
+        path: String::new(),
+        message: format!("it has {} KiB, and an object may have {} KiB", length.div_ceil(1 << 10), MAX_BYTES >> 10),
+        help: vec!["split it into several policies, or use fewer and wider patterns".to_owned()],
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::files::Texts;
 use super::judge::{Good, LastGood};
-use crate::cluster::{Document, Leadership};
+use crate::cluster::{Document, Leadership, Stored};
 use crate::metrics::Metrics;
 use crate::server::home::Home;
 
@@ -20,7 +20,7 @@ const NAME: &str = "tagwarden-last-good";
 const LIMIT: usize = 900 << 10;
 /// How long after a failure it is read again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How often the elected replica tries again what it could not save.
+/// How often the elected replica looks whether what is saved is still that, and tries again what it could not save.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The document: texts with their names.
@@ -98,15 +98,14 @@ async fn save_on(
     mut leadership: Leadership,
     metrics: Arc<Metrics>,
 ) {
-    let mut saver = Saver { document, saved: None, told: None };
+    let mut saver = Saver { document, told: None };
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             changed = in_force.changed() => if changed.is_err() { return },
-            // Whoever held it before may have saved something else.
-            () = leadership.changed() => saver.saved = None,
+            () = leadership.changed() => {}
         }
         let good = in_force.borrow_and_update().clone();
         let Some(good) = good.filter(|_| leadership.held()) else { continue };
@@ -119,16 +118,12 @@ async fn save_on(
 
 struct Saver {
     document: Document,
-    saved: Option<Vec<u8>>,
     /// What went wrong last, to say it once.
     told: Option<String>,
 }
 
 impl Saver {
     async fn save(&mut self, bytes: Vec<u8>) -> Result<(), String> {
-        if self.saved.as_ref() == Some(&bytes) {
-            return Ok(());
-        }
         if bytes.len() > LIMIT {
             return Err(format!(
                 "the policies are {} KiB, more than the {} KiB that are saved; shorten them",
@@ -136,11 +131,10 @@ impl Saver {
                 LIMIT >> 10
             ));
         }
-        if self.document.read().await?.as_ref() != Some(&bytes) {
-            self.document.write(bytes.clone()).await?;
-            tracing::info!(bytes = bytes.len(), "the policies in force are saved");
+        let length = bytes.len();
+        if self.document.write(bytes).await? == Stored::Anew {
+            tracing::info!(bytes = length, "the policies in force are saved");
         }
-        self.saved = Some(bytes);
         self.told = None;
         Ok(())
     }

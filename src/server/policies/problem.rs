@@ -11,6 +11,8 @@ pub(in crate::server) enum Problem {
     File(Diagnostic),
     /// Of an object.
     Object(ObjectProblem),
+    /// The objects cannot be listed, for this reason.
+    Unlisted(String),
     /// Of the set.
     Set(&'static str),
 }
@@ -52,6 +54,7 @@ impl fmt::Display for Problem {
         match self {
             Problem::File(problem) => problem.fmt(f),
             Problem::Object(problem) => problem.fmt(f),
+            Problem::Unlisted(why) => write!(f, "the ImagePolicy objects cannot be listed: {why}"),
             Problem::Set(sentence) => f.write_str(sentence),
         }
     }
@@ -79,6 +82,9 @@ impl Problem {
             Problem::Object(problem) => {
                 tracing::error!(object = problem.object, path = problem.path, problem = %self, "{MESSAGE}");
             }
+            Problem::Unlisted(_) => {
+                tracing::error!(problem = %self, "what was saved of the policies is in force; changes of them are not seen");
+            }
             Problem::Set(_) => tracing::error!(problem = %self, "{MESSAGE}"),
         }
     }
@@ -88,7 +94,7 @@ impl Problem {
         match self {
             Problem::File(problem) => ("file", &problem.file),
             Problem::Object(problem) => ("object", &problem.object),
-            Problem::Set(_) => ("set", ""),
+            Problem::Unlisted(_) | Problem::Set(_) => ("set", ""),
         }
     }
 }

@@ -14,6 +14,13 @@ use super::problem::ObjectProblem;
 use crate::cluster::{ImagePolicies, Leadership, StoredPolicies};
 use crate::policy::Seconds;
 
+/// Reasons of the condition Ready: the stored version is in force, an earlier one is, one was.
+const IN_FORCE: &str = "InForce";
+const EARLIER_IN_FORCE: &str = "EarlierVersionInForce";
+const LOST: &str = "Lost";
+/// Those that say that a version is or was in force.
+pub(super) const REASONS_OF_FORCE: [&str; 3] = [IN_FORCE, EARLIER_IN_FORCE, LOST];
+
 /// How often statuses are compared with what they should be, besides whenever something changes.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Diagnostics of one status.
@@ -113,11 +120,12 @@ impl About<'_> {
             format!("this version has {count} errors")
         };
         let (ready, reason, message) = match force {
-            Force::This if self.set_in_force => ("True", "InForce", "this version is in force".to_owned()),
+            Force::This if self.set_in_force => ("True", IN_FORCE, "this version is in force".to_owned()),
             Force::This => {
                 ("False", "Waiting", "the server's other policies have errors; nothing is in force".to_owned())
             }
-            Force::Earlier => ("False", "EarlierVersionInForce", format!("{errors}; the last good one is in force")),
+            Force::Earlier => ("False", EARLIER_IN_FORCE, format!("{errors}; the last good one is in force")),
+            Force::Lost => ("False", LOST, format!("{errors}; one was in force, and none that is known compiles")),
             Force::None => ("False", "Invalid", format!("{errors}; no version of it is in force")),
         };
         let valid = problems.is_empty();
@@ -196,6 +204,7 @@ mod tests {
             (Force::This, &[][..], true, "True", "InForce", "False"),
             (Force::This, &[][..], false, "False", "Waiting", "False"),
             (Force::Earlier, &bad[..], true, "False", "EarlierVersionInForce", "True"),
+            (Force::Lost, &bad[..], false, "False", "Lost", "True"),
             (Force::None, &bad[..], true, "False", "Invalid", "True"),
         ] {
             let status = status(force, problems, set, &Value::Null, 0);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use super::{Force, Good, Judged, LastGood, Sources, judge};
 use crate::cluster::{StoredPolicies, StoredPolicy};
 use crate::policy::{PolicySet, Settings, TrustedLabels};
@@ -156,4 +158,69 @@ fn what_does_not_compile_under_other_settings_is_lost_and_kept() {
     assert_eq!(second.lost, ["a"]);
     assert_eq!(second.good.objects, first.good.objects);
     assert!(told(&second).contains("trustedNamespaceLabels"), "{}", told(&second));
+    assert!(second.set.is_some(), "while something is in force it is for the configuration to be refused");
+    let at_start = second.without_losses();
+    assert!(at_start.set.is_none(), "at start nothing may come into force without it");
+    assert!(told(&at_start).contains("ImagePolicy a: a version of this object was in force"), "{}", told(&at_start));
+    assert!(told(&at_start).contains("or delete it"), "{}", told(&at_start));
+}
+
+#[test]
+fn a_bad_object_whose_status_says_that_it_was_in_force_is_lost_where_nothing_good_is_known_of_it() {
+    let ready = |reason: &str| json!({"conditions": [{"type": "Ready", "reason": reason}]});
+    for (status, is_lost) in [
+        (json!({"hash": "h"}), true),
+        (ready("InForce"), true),
+        (ready("EarlierVersionInForce"), true),
+        (ready("Lost"), true),
+        (ready("Invalid"), false),
+        (ready("Waiting"), false),
+        (Value::Null, false),
+    ] {
+        let mut now = objects(&[("a", policy("a", "wran")), ("b", policy("b", "warn"))]);
+        now.get_mut("a").unwrap().status = status.clone();
+        let judged = of(&files(&[]), &now, &LastGood::default()).without_losses();
+        assert_eq!(judged.set.is_none(), is_lost, "{status}");
+        assert_eq!(told(&judged).contains("was in force"), is_lost, "{status}");
+        now.get_mut("a").unwrap().text = policy("a", "warn");
+        assert!(of(&files(&[]), &now, &LastGood::default()).without_losses().set.is_some(), "it was corrected");
+        now.remove("a");
+        assert!(of(&files(&[]), &now, &LastGood::default()).without_losses().set.is_some(), "it was deleted");
+    }
+}
+
+/// A policy whose one rule has this many tags that are none.
+fn wrong(name: &str, tags: usize) -> String {
+    let tags = vec!["\"!\""; tags].join(",");
+    policy(name, "warn").replace("[\"**\"]", &format!("[\"**\"], \"tags\": [{tags}]"))
+}
+
+#[test]
+fn what_is_wrong_with_a_hostile_object_is_bounded_and_the_others_do_not_mind() {
+    let (many, large) = (wrong("many", 50_000), wrong("large", 400_000));
+    assert!(many.len() < super::MAX_BYTES && large.len() > super::MAX_BYTES);
+    let now = objects(&[("many", many), ("large", large), ("fine", policy("fine", "warn"))]);
+    let judged = of(&files(&[]), &now, &LastGood::default());
+    assert_eq!(names(judged.set.as_ref()), ["fine"]);
+    assert_eq!(judged.standings["many"].problems.len(), 101);
+    let large = &judged.standings["large"].problems;
+    assert_eq!(large.len(), 1);
+    assert!(large[0].message.contains("an object may have 256 KiB"), "{large:?}");
+    let good = objects(&[("large", policy("large", "warn"))]);
+    let first = of(&files(&[]), &good, &LastGood::default());
+    let second = of(&files(&[]), &now, &first.good);
+    assert_eq!(forces(&second)["large"], Force::Earlier, "its last good version serves");
+}
+
+#[test]
+fn a_file_larger_than_a_config_map_is_one_problem() {
+    let large = format!("{}\n# {}\n", policy("f", "wran"), "x".repeat(1 << 20));
+    let judged = of(&files(&[&large]), &objects(&[]), &LastGood::default());
+    assert!(judged.set.is_none());
+    assert_eq!(
+        told(&judged).lines().next(),
+        Some("f0.yaml: error: it has 1025 KiB, and a file of policies may have 1024 KiB; split it")
+    );
+    let fine = format!("{}\n# {}\n", policy("f", "warn"), "x".repeat(1 << 19));
+    assert_eq!(names(of(&files(&[&fine]), &objects(&[]), &LastGood::default()).set.as_ref()), ["f"]);
 }
