@@ -365,7 +365,10 @@ fn an_object_nested_deeper_than_anybody_reads_does_not_hide_the_others() {
     ready(&server);
     let told = server.readiness();
     assert!(told.contains("ImagePolicy deep: ") && told.contains("nested more than"), "{told}");
-    turn.judged("deep", "Invalid");
+    let reason = "jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
+    until_true("the status of what no test can read as a whole", PATIENCE, || {
+        turn.admin.run(&["get", "imagepolicy/deep", "-o", reason]).accepted().stdout == "Invalid"
+    });
     let before = turn.judged("first", "InForce");
     turn.apply(&policy("first", namespace, "commit"));
     let after = turn.judged("first", "InForce");
