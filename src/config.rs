@@ -240,6 +240,12 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// What the text says of `webhooks`, where that has no problem of its own, and neither has the text's syntax.
+    #[must_use]
+    pub fn webhooks(&self) -> Option<Webhooks> {
+        resolve::webhooks(&self.text)
+    }
+
     /// All problems with their source lines, for people.
     #[must_use]
     pub fn rendered(&self, color: Color) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::file::{ConfigFile, Text};
 use super::values::{Interval, Size};
-use super::{CertificateSource, Config, Limits, Log, Overrides, file, tls};
+use super::{CertificateSource, Config, Limits, Log, Overrides, Webhooks, file, tls};
 use crate::document::{Diagnostic, Read, Reader, Source, Spanned, Value, parse};
 use crate::policy::TrustedLabels;
 use crate::review::{ExemptRequesters, WorkloadKind, Workloads};
@@ -36,6 +36,17 @@ pub(super) fn config(name: &str, text: &str, overrides: &Overrides) -> Result<Co
     }
     override_with(overrides, &mut config).map_err(|sentence| vec![Diagnostic::of_file(name, sentence)])?;
     Ok(config)
+}
+
+/// The key `webhooks` alone; none where it is absent or wrong, or the text is no single document.
+pub(super) fn webhooks(text: &str) -> Option<Webhooks> {
+    let source = Source::new("", text);
+    let (documents, syntax) = parse(&source);
+    let ([document], []) = (documents.as_slice(), syntax.as_slice()) else { return None };
+    let mut reader = Reader::new(&source);
+    let written = file::Webhooks::read(document.root.get("webhooks")?, &mut reader)?;
+    let webhooks = tls::webhooks(Some(written), &mut reader);
+    reader.diagnostics.is_empty().then_some(webhooks)
 }
 
 fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {

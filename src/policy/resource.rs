@@ -77,7 +77,7 @@ fn status() -> Value {
                     "properties": {
                         "type": text("Ready or Invalid."),
                         "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."},
-                        "reason": text("Of Ready: InForce, EarlierVersionInForce (this version has errors, the last good one serves), Invalid, Waiting (nothing at all is in force)."),
+                        "reason": text("Of Ready: InForce, EarlierVersionInForce (this version has errors, the last good one serves), Lost (a version was in force, none that is known compiles), Invalid, Waiting (nothing at all is in force)."),
                         "message": text("The same as a sentence."),
                         "lastTransitionTime": {"type": "string", "format": "date-time", "description": "When the condition's status changed last."},
                         "observedGeneration": generation,

@@ -269,6 +269,11 @@ fn bad_edits_and_the_loss_of_all_replicas_come_back_with_what_was_saved() {
         saved(&turn, namespace).is_some_and(|map| map["binaryData"]["document"].is_string())
     });
     assert_eq!(saved(&turn, namespace).unwrap()["metadata"]["labels"]["app.kubernetes.io/managed-by"], "Helm");
+    // What `helm upgrade --force` does; nothing else changes.
+    turn.admin.replace(&empty).accepted();
+    until_true("the set to be saved again", PATIENCE, || {
+        saved(&turn, namespace).is_some_and(|map| map["binaryData"]["document"].is_string())
+    });
     let hash = |server: &Server, policy: &str| server.metric("tagwarden_policy_info", &format!("policy=\"{policy}\""));
 
     turn.apply(&misspelt("kept", namespace));
@@ -342,4 +347,30 @@ fn without_anything_good_or_saved_it_is_not_ready_and_says_why() {
     turn.apply(&policy("first", namespace, "release"));
     ready(&by_object);
     assert!(!by_file.is_ready(), "its files have never been good: {}", by_file.readiness());
+}
+
+/// The API server keeps it, in a key that the definition does not name.
+#[test]
+fn an_object_nested_deeper_than_anybody_reads_does_not_hide_the_others() {
+    let turn = Turn::take();
+    let namespace = "deep-object";
+    Cluster::shared().create_namespace(namespace, &json!({}));
+    let deep = format!("{}1{}", "{\"a\":".repeat(400), "}".repeat(400));
+    let mut holder = policy("deep", namespace, "release");
+    holder["spec"]["deep"] = json!("PLACE");
+    let text = holder.to_string().replace("\"PLACE\"", &deep);
+    turn.admin.run_with(&["create", "--raw", "/apis/tagwarden.dev/v1/imagepolicies", "-f", "-"], &text).accepted();
+    turn.apply(&policy("first", namespace, "release"));
+    let server = replica(namespace, "a", "", &Authority::new("webhook-ca"));
+    ready(&server);
+    let told = server.readiness();
+    assert!(told.contains("ImagePolicy deep: ") && told.contains("nested more than"), "{told}");
+    let reason = "jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
+    until_true("the status of what no test can read as a whole", PATIENCE, || {
+        turn.admin.run(&["get", "imagepolicy/deep", "-o", reason]).accepted().stdout == "Invalid"
+    });
+    let before = turn.judged("first", "InForce");
+    turn.apply(&policy("first", namespace, "commit"));
+    let after = turn.judged("first", "InForce");
+    assert_ne!(before["status"]["hash"], after["status"]["hash"], "a change is seen beside it");
 }

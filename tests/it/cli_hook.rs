@@ -60,6 +60,31 @@ fn a_configuration_that_does_not_compile_is_shown_with_its_line() {
 }
 
 #[test]
+fn an_uninstall_needs_only_the_names_of_the_webhooks() {
+    for (config, goes_on) in [
+        (format!("{CONFIG}limitz: {{}}\n"), true),
+        (format!("{CONFIG}log: {{level: loud}}\n"), true),
+        (CONFIG.replace("mutating:", "mutatin:"), false),
+        (CONFIG.replace("mutating: tagwarden", "mutating: Not_A_Name"), false),
+        (format!("{CONFIG}webhooks: {{validating: other}}\n"), false),
+        (format!("{CONFIG}---\nwebhooks: {{}}\n"), false),
+    ] {
+        let scene = scene(&config, POLICY);
+        let ran = run(&scene, &["pre-delete", "--config", "config.yaml", "--timeout", "1s"]);
+        assert!(ran.code == 2 && ran.stderr.contains("config.yaml:"), "the mistake is told: {}", ran.stderr);
+        assert_eq!(ran.stderr.contains("note: only 'webhooks' is needed"), goes_on, "{config}: {}", ran.stderr);
+        assert_eq!(
+            ran.stdout.matches("failed  cannot delete the ").count(),
+            if goes_on { 2 } else { 0 },
+            "{}",
+            ran.stdout
+        );
+        let tested = run(&scene, &["test", "--config", "config.yaml", "--timeout", "1s"]);
+        assert!(!tested.stdout.contains("ok "), "the test asks for all of it: {}", tested.stdout);
+    }
+}
+
+#[test]
 fn a_configuration_without_names_of_webhooks_is_of_no_use_to_a_hook() {
     let scene = scene("policies: {dirs: [policies]}\n", POLICY);
     for (hook, key) in [("pre-delete", "'webhooks.mutating'"), ("test", "'webhooks.validating'")] {

@@ -3,7 +3,7 @@
 //! Helm deletes webhook configurations after Deployments and Services. Under `failurePolicy: Fail` the API server would
 //! refuse every Pod in between, and for good where the uninstall breaks off there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -11,10 +11,11 @@ use clap::Args;
 use futures_util::future::join_all;
 
 use super::patience::{Again, Patience};
-use super::{configuration, duration, failed, ok, runtime};
+use super::{duration, failed, ok, runtime};
 use crate::cli::{Exit, Surroundings, written};
 use crate::cluster::{Cluster, Deleted, WebhookConfigurations, WebhookKind};
-use crate::config::Webhooks;
+use crate::config::{Config, Overrides, Webhooks};
+use crate::document::Color;
 
 /// The arguments of `hook pre-delete`.
 #[derive(Debug, Args)]
@@ -32,8 +33,8 @@ pub(super) struct PreDeleteArgs {
 }
 
 pub(super) fn run(args: &PreDeleteArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let Some(config) = configuration(&args.config, surroundings) else { return Ok(Exit::Error) };
-    let names = named(&config.webhooks);
+    let Some(webhooks) = webhooks(&args.config, surroundings) else { return Ok(Exit::Error) };
+    let names = named(&webhooks);
     if names.is_empty() {
         bail!(
             "{} names no webhook configurations to delete: name ours in 'webhooks.validating' and 'webhooks.mutating'",
@@ -62,6 +63,23 @@ pub(super) fn run(args: &PreDeleteArgs, surroundings: &mut Surroundings<'_>) -> 
         told = told.and(line);
     }
     written(told, exit)
+}
+
+/// What the configuration says of our webhooks. A mistake elsewhere in it is told and must not keep an uninstall from
+/// succeeding. None, after every problem was written, where the mistake is in what is asked for.
+fn webhooks(file: &Path, surroundings: &mut Surroundings<'_>) -> Option<Webhooks> {
+    let error = match Config::load(Some(file), &Overrides::default()) {
+        Ok(config) => return Some(config.webhooks),
+        Err(error) => error,
+    };
+    // Nobody is left to tell when standard error is closed.
+    let _ = write!(surroundings.err, "{}", error.rendered(Color::Never));
+    let webhooks = error.webhooks()?;
+    let _ = writeln!(
+        surroundings.err,
+        "note: only 'webhooks' is needed of the configuration, which has no errors; going on"
+    );
+    Some(webhooks)
 }
 
 fn named(webhooks: &Webhooks) -> Vec<(WebhookKind, &str)> {
