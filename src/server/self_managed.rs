@@ -320,7 +320,7 @@ impl Keeper {
             Tls::new(&Files {
                 cert: ("our certificate", pair.cert.as_bytes()),
                 key: ("our key", key.as_bytes()),
-                client_ca: self.clients.authority(),
+                client_ca: self.clients.authority(config.tls.client_ca.as_deref())?,
                 client_names: &wanted.client_names,
             })
         });
