@@ -32,10 +32,15 @@ impl Place {
 
     /// A replica with the shortest lifetimes; `which` tells it from the others.
     fn replica(&self, which: &str) -> Server {
+        self.replica_called_by(which, self.namespace, self.namespace)
+    }
+
+    /// One that is called by configurations of these names.
+    fn replica_called_by(&self, which: &str, validating: &str, mutating: &str) -> Server {
         let namespace = self.namespace;
         let config = format!(
             "tls: {{mode: self-managed, service: tagwarden, leafLifetime: 2m, caLifetime: 24h}}\n\
-             webhooks: {{validating: {namespace}, mutating: {namespace}}}\n\
+             webhooks: {{validating: {validating}, mutating: {mutating}}}\n\
              shutdownDelay: 0s\nmaxConnectionAge: 1s\n"
         );
         let name = format!("{namespace}-{which}");
@@ -207,6 +212,31 @@ fn row_50_a_replica_is_ready_when_the_api_server_trusts_it_and_an_edit_is_repair
         place.trusts_exactly(&good)
     });
     place.admin().create(&pod("bad", BAD)).denied();
+}
+
+#[test]
+fn a_replica_that_starts_while_a_configuration_is_taken_out_is_ready_after_a_while() {
+    let place = Place::new("break-glass");
+    let elected = place.replica("elected");
+    until_true("it to be elected", PATIENCE, || place.holder("tagwarden-ca").is_some());
+    let servers = [
+        elected,
+        place.replica_called_by("validating-gone", "break-glass-gone", "break-glass"),
+        place.replica_called_by("mutating-gone", "break-glass", "break-glass-gone"),
+        place.replica_called_by("both-gone", "break-glass-gone", "break-glass-gone"),
+    ];
+    let from = Instant::now();
+    for server in &servers {
+        until_true("the wait", PATIENCE, || server.readiness().contains("is not there"));
+        assert!(!server.is_ready(), "somebody may be about to apply it");
+    }
+    let _webhooks = Webhooks::install(place.cluster, &place.registration(servers[0].webhook()));
+    until_true("readiness of all", PATIENCE, || servers.iter().all(Server::is_ready));
+    assert!(from.elapsed() > Duration::from_secs(20));
+    for (server, gone) in servers.iter().zip([false, true, true, true]) {
+        assert_eq!(server.log().contains("ready without it, since nobody calls by it"), gone);
+        assert_eq!(server.log().contains("trust our certificate"), !gone);
+    }
 }
 
 #[test]
