@@ -14,7 +14,7 @@ mod webhook_configurations;
 pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
 pub use document::{Document, Stored};
 pub use image_policies::{ImagePolicies, Listing, StoredPolicies, StoredPolicy};
-pub use leader::Leadership;
+pub use leader::{Leadership, Lease};
 pub use namespaces::Namespaces;
 pub use pin_key::{KeyBytes, PinKey, StoredKeys};
 pub use pull_secrets::{PullSecretBytes, PullSecretKind, PullSecrets, RawPullSecret};
@@ -23,12 +23,19 @@ pub use webhook_configurations::{
     Deleted, ServiceTarget, Target, Webhook, WebhookConfiguration, WebhookConfigurations, WebhookKind,
 };
 
+use std::time::Duration;
+
 use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// The longest that the API server may be silent on a connection over which a Lease is held.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// A way to the API server.
 #[derive(Clone)]
 pub struct Cluster {
     client: kube::Client,
+    /// For a library that bounds none of its questions: it gives up a connection whose other end has died silently.
+    impatient: kube::Client,
 }
 
 impl Cluster {
@@ -47,14 +54,15 @@ impl Cluster {
             }
             Err(_) => from_kubeconfig().await.map_err(|error| format!("cannot use KUBECONFIG: {error}"))?,
         };
-        let client = kube::Client::try_from(config).map_err(|error| format!("cannot reach the API server: {error}"))?;
-        Ok(Cluster { client })
+        let client =
+            |config| kube::Client::try_from(config).map_err(|error| format!("cannot reach the API server: {error}"));
+        Ok(Cluster { impatient: client(impatient(config.clone()))?, client: client(config)? })
     }
 
     /// A cluster behind this client, for tests.
     #[must_use]
     pub fn of(client: kube::Client) -> Self {
-        Cluster { client }
+        Cluster { impatient: client.clone(), client }
     }
 }
 
@@ -66,6 +74,17 @@ pub fn own_namespace() -> Option<String> {
         let file = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok()?;
         Some(file.trim().to_owned()).filter(|name| !name.is_empty())
     })
+}
+
+/// No watch lives on it, and whoever uses it tries again.
+fn impatient(mut config: kube::Config) -> kube::Config {
+    config.connect_timeout = Some(SILENCE);
+    config.write_timeout = Some(SILENCE);
+    config.read_timeout = Some(SILENCE);
+    // A connection that stood idle is not late with an answer that was just asked for.
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
+    config
 }
 
 async fn from_kubeconfig() -> Result<kube::Config, kube::config::KubeconfigError> {

@@ -119,7 +119,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let (certificate, tls) = reload::first_certificate(&config.tls).map_err(StartError::Sentence)?;
     let metrics = Metrics::new().map_err(|error| StartError::Sentence(error.to_string()))?;
     let metrics = Arc::new(metrics);
-    let home = cluster.as_ref().and_then(Home::find);
+    let home = cluster.as_ref().and_then(|cluster| Home::find(cluster, &config.tls.certificate));
     let policies = Policies::new(&config, cluster.as_ref(), home.as_ref(), &metrics);
     let mut policies = policies.map_err(StartError::Sentence)?;
     policies.changed();
@@ -148,8 +148,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     if let Some(tls) = tls {
         reload::use_certificate(Ok(tls), &front, &shared);
     }
-    if let Some(home) = home.as_ref().filter(|_| certificate.is_none()) {
-        self_managed::keep(Arc::clone(&shared), Arc::clone(&front), home);
+    if let Some(home) = &home {
+        self_managed::keep(&shared, &front, home);
     }
     if let Some(cluster) = cluster.as_ref().filter(|_| !config.webhooks.is_empty()) {
         ca_bundle::wait(Arc::clone(&shared), Arc::clone(&front), WebhookConfigurations::of(cluster));
@@ -198,9 +198,9 @@ impl Running {
         let delay = self.shared.live.load().config.shutdown_delay;
         tracing::info!(seconds = delay.as_secs_f64(), "about to end; still accepting");
         let delayed = tokio::time::sleep(delay);
-        // The next elected replica need not wait for the Lease to run out.
+        // The next elected replica need not wait for the Leases to run out: it looks every few seconds.
         if let Some(home) = &self.home {
-            home.leadership.resign().await;
+            home.resign().await;
         }
         delayed.await;
         self.phase.send_replace(Phase::Draining);

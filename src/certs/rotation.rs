@@ -16,7 +16,7 @@ pub(super) const LATE: i64 = 300;
 /// What is left of a certificate, in seconds, when it is replaced at the latest: a replica is not ready in the last minute
 /// of it, and looks at it every half minute at least.
 const SPARE: i64 = 100;
-/// Authorities that are published besides the one that signs and the next one. Whoever rotates by hand more often waits.
+/// Authorities that are published besides the one that signs and the next one, from which on a rotation by hand waits.
 const MOST_PREVIOUS: usize = 4;
 /// The common name of authorities.
 const NAME: &str = "tagwarden webhook CA";
@@ -194,7 +194,8 @@ impl State {
     pub fn keep_known(&mut self, in_use: &str, now: i64, times: RotationTimes) -> bool {
         let holds = validity(in_use.as_bytes()).is_ok_and(|validity| now < validity.not_after);
         let unknown = !self.authorities().any(|pem| pem == in_use);
-        let keep = holds && unknown && self.previous.len() < MOST_PREVIOUS;
+        // However many there are already: calls are answered with certificates of this one at this moment.
+        let keep = holds && unknown;
         if keep {
             self.keep_published(in_use.to_owned(), now, times);
         }

@@ -1,25 +1,47 @@
 //! Which replica does what is to be done once: the holder of a Lease, on which nothing depends that is served.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use kube_lease_manager::LeaseManagerBuilder;
+use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
 
-/// The Lease, in our own namespace.
-const NAME: &str = "tagwarden";
 /// Seconds after which a holder that is gone is succeeded.
-const DURATION: u64 = 30;
-/// Seconds before that in which the holder renews.
+const DURATION: u64 = 15;
+/// Seconds before that in which the holder renews: time for an attempt that is not answered and for others, and what
+/// nodes' clocks may differ by.
 const GRACE: u64 = 10;
-/// How long after a failure the next attempt comes.
-const AGAIN: Duration = Duration::from_secs(10);
-
+/// How often whoever does not hold it looks again: the library itself would look no more until the time that it read
+/// once has run out, and notice neither that the holder gave it back nor that it is gone.
+const LOOK: Duration = Duration::from_secs(4);
+/// How long after a failure the next attempt comes, and how long that grows to while failures go on.
+const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 /// The longest that giving the Lease back may take.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The Leases of our own namespace, each for work of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// What every replica can do, whatever it is configured to: status, and what is saved for others.
+    Shared,
+    /// The authority and caBundle: only those that make their certificates themselves seek it. While the mode changes,
+    /// a replica of the other mode would hold it and do nothing.
+    Authority,
+}
+
+impl Lease {
+    /// The object's name; RBAC names it too.
+    fn name(self) -> &'static str {
+        match self {
+            Lease::Shared => "tagwarden",
+            Lease::Authority => "tagwarden-ca",
+        }
+    }
+}
 
 /// Whether this replica is the elected one. Clones see the same.
 #[derive(Clone, Debug)]
@@ -29,12 +51,20 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// Seeks the Lease in `namespace` until [`Leadership::resign`], through every absence of the API server.
+    /// Seeks a Lease in `namespace` until [`Leadership::resign`], through every absence of the API server.
     #[must_use]
-    pub fn sought(cluster: &Cluster, namespace: String, identity: String) -> Self {
+    pub fn sought(cluster: &Cluster, lease: Lease, namespace: String, identity: String) -> Self {
         let (tell, told) = watch::channel(false);
         let resigned = CancellationToken::new();
-        tokio::spawn(seek(cluster.clone(), namespace, identity, tell, resigned.clone()));
+        let seeker = Seeker {
+            client: cluster.impatient.clone(),
+            lease: lease.name(),
+            namespace,
+            identity,
+            tell: Arc::new(tell),
+            resigned: resigned.clone(),
+        };
+        tokio::spawn(seeker.seek());
         Leadership { told, resigned }
     }
 
@@ -51,8 +81,8 @@ impl Leadership {
         }
     }
 
-    /// Gives the Lease back and seeks it no more: another replica takes it without waiting for its end. Returns when it
-    /// is given back, or when that takes too long.
+    /// Gives the Lease back and seeks it no more: another replica takes it when it looks the next time, which is sooner
+    /// than the Lease would have run out. Returns when it is given back, or when that takes too long.
     pub async fn resign(&self) {
         self.resigned.cancel();
         let mut told = self.told.clone();
@@ -63,44 +93,73 @@ impl Leadership {
     }
 }
 
-async fn seek(
-    cluster: Cluster,
+#[derive(Clone)]
+struct Seeker {
+    client: kube::Client,
+    lease: &'static str,
     namespace: String,
     identity: String,
-    tell: watch::Sender<bool>,
+    tell: Arc<watch::Sender<bool>>,
     resigned: CancellationToken,
-) {
-    while !resigned.is_cancelled() {
-        let built = LeaseManagerBuilder::new(cluster.client.clone(), NAME)
-            .with_namespace(namespace.clone())
-            .with_identity(identity.clone())
+}
+
+impl Seeker {
+    async fn seek(self) {
+        let [mut pause, longest] = AGAIN;
+        while !self.resigned.is_cancelled() {
+            // On a task of its own: the library may panic over what somebody wrote into the Lease.
+            let problem = match tokio::spawn(self.clone().term()).await {
+                Ok(Ok(())) => {
+                    [pause, _] = AGAIN;
+                    continue;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            // What could not be renewed may be another's before we hear of it.
+            self.tell(false);
+            if pause == AGAIN[0] {
+                tracing::warn!(
+                    lease = self.lease,
+                    problem,
+                    "cannot seek leadership; trying again (the Lease belongs to the chart: where it is gone, apply that again)"
+                );
+            }
+            let _ = timeout(pause, self.resigned.cancelled()).await;
+            pause = (pause * 2).min(longest);
+        }
+        self.tell(false);
+    }
+
+    /// Until it has resigned, or another look is due. Each begins by reading the Lease; one that is ours by then is held.
+    ///
+    /// # Errors
+    /// The first failure.
+    async fn term(self) -> Result<(), LeaseManagerError> {
+        let manager = LeaseManagerBuilder::new(self.client.clone(), self.lease)
+            .with_namespace(self.namespace.clone())
+            .with_identity(self.identity.clone())
             .with_duration(DURATION)
             .with_grace(GRACE)
             .build()
-            .await;
-        match built {
-            Ok(manager) => {
-                let (mut state, task) = manager.watch().await;
-                loop {
-                    tokio::select! {
-                        () = resigned.cancelled() => break,
-                        changed = state.changed() => if changed.is_err() { break },
-                    }
-                    let held = *state.borrow_and_update();
-                    tracing::info!(held, "leadership");
-                    let _ = tell.send(held);
-                }
-                let _ = tell.send(false);
-                // The manager gives the Lease back when nobody listens to it any more. Where its own sender is gone, its
-                // task has ended by an error or a panic of its own.
-                drop(state);
-                if let Ok(Err(error)) = task.await {
-                    tracing::warn!(error = %error, "leadership is not sought any more for now");
-                }
+            .await?;
+        loop {
+            let held = *self.tell.borrow();
+            tokio::select! {
+                () = self.resigned.cancelled() => return manager.release().await,
+                changed = manager.changed() => self.tell(changed?),
+                () = sleep(LOOK), if !held => return Ok(()),
             }
-            Err(error) => tracing::warn!(error = %error, "cannot seek leadership"),
         }
-        let _ = tell.send(false);
-        let _ = timeout(AGAIN, resigned.cancelled()).await;
+    }
+
+    fn tell(&self, held: bool) {
+        let changed = self.tell.send_if_modified(|told| std::mem::replace(told, held) != held);
+        if changed {
+            tracing::info!(lease = self.lease, held, "leadership");
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

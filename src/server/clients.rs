@@ -50,9 +50,21 @@ impl Clients {
         Ok(())
     }
 
-    /// Its file's name and contents; none: clients need no certificate.
-    pub fn authority(&self) -> Option<(&str, &[u8])> {
-        self.good.as_ref().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+    /// Its file's name and contents; none: clients need no certificate, since `file` names none.
+    ///
+    /// # Errors
+    /// One sentence: they need one, and the file could not be used yet.
+    pub fn authority(&self, file: Option<&Path>) -> Result<Option<(&str, &[u8])>, String> {
+        match (file, &self.good) {
+            (None, _) => Ok(None),
+            (Some(_), Some((name, bytes))) => Ok(Some((name, bytes))),
+            (Some(file), None) => {
+                let file = file.display();
+                Err(format!(
+                    "no certificate is made while it is not known whose certificates clients must show: mend '{file}', which 'tls.clientCA' names"
+                ))
+            }
+        }
     }
 
     /// Differs after every change.
@@ -80,13 +92,28 @@ mod tests {
         std::fs::write(&file, "hello").unwrap();
         assert!(clients.look(Some(&file)).unwrap_err().contains("ca.crt"));
         assert_eq!(clients.look(Some(&file)), Ok(()), "told once");
-        assert_eq!(clients.authority().unwrap().1, one.pem().as_bytes());
+        let authority = |clients: &Clients| clients.authority(Some(&file)).unwrap().unwrap().1.to_owned();
+        assert_eq!(authority(&clients), one.pem().as_bytes());
         assert_eq!(clients.version(), first);
         std::fs::write(&file, other.pem()).unwrap();
         clients.look(Some(&file)).unwrap();
-        assert_eq!(clients.authority().unwrap().1, other.pem().as_bytes());
+        assert_eq!(authority(&clients), other.pem().as_bytes());
         assert_ne!(clients.version(), first);
         clients.look(None).unwrap();
-        assert!(clients.authority().is_none());
+        assert_eq!(clients.authority(None), Ok(None));
+    }
+
+    #[test]
+    fn a_file_that_was_never_good_is_not_the_same_as_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.crt");
+        let mut clients = Clients::default();
+        assert!(clients.authority(Some(&file)).unwrap_err().contains("mend '"), "it was not looked at yet");
+        std::fs::write(&file, "hello").unwrap();
+        clients.look(Some(&file)).unwrap_err();
+        assert!(clients.authority(Some(&file)).unwrap_err().contains("ca.crt', which 'tls.clientCA' names"));
+        std::fs::write(&file, Authority::new("test", NOW, 1000).unwrap().pem()).unwrap();
+        clients.look(Some(&file)).unwrap();
+        assert!(clients.authority(Some(&file)).unwrap().is_some());
     }
 }

@@ -35,14 +35,15 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// elected one writes back what it has.
 const LEFT_TO_OTHERS: Duration = Duration::from_secs(20);
 
-/// Keeps a certificate in `front`, until the process ends.
-pub(super) fn keep(shared: Arc<Shared>, front: Arc<ArcSwapOption<Tls>>, home: &Home) {
+/// Keeps a certificate in `front` until the process ends, where the replicas make theirs themselves.
+pub(super) fn keep(shared: &Arc<Shared>, front: &Arc<ArcSwapOption<Tls>>, home: &Home) {
+    let Some(leadership) = &home.authority else { return };
     let keeper = Keeper {
-        shared,
-        front,
+        shared: Arc::clone(shared),
+        front: Arc::clone(front),
         secret: AuthoritySecret::of(&home.cluster, &home.namespace),
         configurations: WebhookConfigurations::of(&home.cluster),
-        leadership: home.leadership.clone(),
+        leadership: leadership.clone(),
         namespace: home.namespace.clone(),
         clients: Clients::default(),
         state: None,
@@ -320,7 +321,7 @@ impl Keeper {
             Tls::new(&Files {
                 cert: ("our certificate", pair.cert.as_bytes()),
                 key: ("our key", key.as_bytes()),
-                client_ca: self.clients.authority(),
+                client_ca: self.clients.authority(config.tls.client_ca.as_deref())?,
                 client_names: &wanted.client_names,
             })
         });

@@ -2,7 +2,8 @@
 //! lost call.
 
 use crate::harness::{
-    Backend, Balancer, CallPath, Cluster, Kubectl, PATIENCE, Registration, Server, User, Webhooks, until, until_true,
+    Authority, Backend, Balancer, CallPath, Cluster, Kubectl, PATIENCE, Registration, Server, ServerOptions, User,
+    Webhooks, until, until_true,
 };
 use crate::objects::{BAD, BASIC, GOOD, pod};
 use base64::Engine as _;
@@ -12,6 +13,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const SECRET: &str = "secret/tagwarden-ca";
 
@@ -30,10 +32,15 @@ impl Place {
 
     /// A replica with the shortest lifetimes; `which` tells it from the others.
     fn replica(&self, which: &str) -> Server {
+        self.replica_called_by(which, self.namespace, self.namespace)
+    }
+
+    /// One that is called by configurations of these names.
+    fn replica_called_by(&self, which: &str, validating: &str, mutating: &str) -> Server {
         let namespace = self.namespace;
         let config = format!(
             "tls: {{mode: self-managed, service: tagwarden, leafLifetime: 2m, caLifetime: 24h}}\n\
-             webhooks: {{validating: {namespace}, mutating: {namespace}}}\n\
+             webhooks: {{validating: {validating}, mutating: {mutating}}}\n\
              shutdownDelay: 0s\nmaxConnectionAge: 1s\n"
         );
         let name = format!("{namespace}-{which}");
@@ -59,6 +66,11 @@ impl Place {
 
     fn admin(&self) -> Kubectl {
         self.cluster.as_user(User::Admin).within(self.namespace)
+    }
+
+    fn holder(&self, lease: &str) -> Option<String> {
+        let lease = self.admin().get(&format!("lease/{lease}"))?;
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
     }
 
     /// A key of the Secret, base64; empty where it is not there.
@@ -190,7 +202,7 @@ fn row_50_a_replica_is_ready_when_the_api_server_trusts_it_and_an_edit_is_repair
     webhooks.wait_until_called(&[&server]);
 
     let good = place.stored("ca.crt");
-    let wrong = BASE64_STANDARD.encode(crate::harness::Authority::new("somebody").pem);
+    let wrong = BASE64_STANDARD.encode(Authority::new("somebody").pem);
     for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
         let edit = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": wrong}]);
         place.admin().run(&["patch", kind, "row-50", "--type=json", "-p", &edit.to_string()]).accepted();
@@ -200,6 +212,31 @@ fn row_50_a_replica_is_ready_when_the_api_server_trusts_it_and_an_edit_is_repair
         place.trusts_exactly(&good)
     });
     place.admin().create(&pod("bad", BAD)).denied();
+}
+
+#[test]
+fn a_replica_that_starts_while_a_configuration_is_taken_out_is_ready_after_a_while() {
+    let place = Place::new("break-glass");
+    let elected = place.replica("elected");
+    until_true("it to be elected", PATIENCE, || place.holder("tagwarden-ca").is_some());
+    let servers = [
+        elected,
+        place.replica_called_by("validating-gone", "break-glass-gone", "break-glass"),
+        place.replica_called_by("mutating-gone", "break-glass", "break-glass-gone"),
+        place.replica_called_by("both-gone", "break-glass-gone", "break-glass-gone"),
+    ];
+    let from = Instant::now();
+    for server in &servers {
+        until_true("the wait", PATIENCE, || server.readiness().contains("is not there"));
+        assert!(!server.is_ready(), "somebody may be about to apply it");
+    }
+    let _webhooks = Webhooks::install(place.cluster, &place.registration(servers[0].webhook()));
+    until_true("readiness of all", PATIENCE, || servers.iter().all(Server::is_ready));
+    assert!(from.elapsed() > Duration::from_secs(20));
+    for (server, gone) in servers.iter().zip([false, true, true, true]) {
+        assert_eq!(server.log().contains("ready without it, since nobody calls by it"), gone);
+        assert_eq!(server.log().contains("trust our certificate"), !gone);
+    }
 }
 
 #[test]
@@ -355,6 +392,7 @@ fn the_elected_replica_that_ends_hands_the_work_over_and_does_no_more_of_it() {
     let _webhooks = Webhooks::install(place.cluster, &place.registration(first.webhook()));
     until_true("readiness", PATIENCE, || first.is_ready() && second.is_ready());
     let (mut elected, other) = if first.log().contains("caBundle is set") { (first, second) } else { (second, first) };
+    let from = Instant::now();
     elected.signal("TERM");
     until_true("its end", PATIENCE, || elected.ended().is_some());
     let good = place.stored("ca.crt");
@@ -362,4 +400,30 @@ fn the_elected_replica_that_ends_hands_the_work_over_and_does_no_more_of_it() {
     place.admin().run(&["patch", "mutatingwebhookconfiguration", "handed-over", "--type=json", "-p", &edit]).accepted();
     until_true("the other one's repair", PATIENCE, || place.trusts_exactly(&good));
     assert!(other.log().contains("caBundle is set"));
+    let _ = writeln!(
+        std::io::stderr(),
+        "handed over at SIGTERM: {:.1} s to the first repair",
+        from.elapsed().as_secs_f64()
+    );
+    assert!(from.elapsed() < Duration::from_secs(14), "before the Lease would have run out: {:?}", from.elapsed());
+}
+
+#[test]
+fn a_replica_with_a_certificate_from_files_does_not_keep_new_ones_from_being_trusted() {
+    let place = Place::new("mode-change");
+    let authority = Authority::new("somebody");
+    let options = ServerOptions {
+        name: "mode-change-old",
+        namespace: place.namespace,
+        policies: &[("basic.yaml", BASIC)],
+        config: None,
+        authority: &authority,
+    };
+    let old = Server::ready(place.cluster, &options);
+    until_true("it to be elected", PATIENCE, || place.holder("tagwarden").is_some());
+    assert_eq!(place.holder("tagwarden-ca"), None, "it seeks no other");
+    let new = place.replica("new");
+    let _webhooks = Webhooks::install(place.cluster, &place.registration(new.webhook()));
+    until_true("the new one's readiness", PATIENCE, || new.is_ready());
+    assert!(place.trusts_exactly(&place.stored("ca.crt")) && old.is_ready());
 }

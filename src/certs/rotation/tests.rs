@@ -110,6 +110,10 @@ fn an_authority_that_others_may_still_sign_with_stays_published() {
     assert!(!foreign.keep_known(before, NOW, SHIPPED), "it is known by now");
     assert_eq!(step(foreign, IN_PLACE, NOW + SHIPPED.leaf + LATE).0, Step::Drop);
     assert!(!fresh().keep_known(before, NOW + SHIPPED.ca, SHIPPED), "it has ended");
+    let mut full = fresh();
+    full.previous = (0..MOST_PREVIOUS).map(|_| fresh().signer.pem().to_owned()).collect();
+    assert!(full.keep_known(before, NOW, SHIPPED), "it is in use, whatever else is published");
+    assert!(full.bundle().contains(before));
 }
 
 #[test]

@@ -132,5 +132,8 @@ fn every_object_that_is_written_by_name_is_shipped_empty() {
             }
         }
         assert!(count >= 4, "{values}");
+        let leases = render.kind("Lease").map(|lease| lease["metadata"]["name"].as_str().unwrap()).collect::<Vec<_>>();
+        let written = role["rules"].as_array().unwrap().iter().find(|rule| rule["resources"][0] == "leases").unwrap();
+        assert_eq!(leases, strings(&written["resourceNames"]), "{values}");
     }
 }
