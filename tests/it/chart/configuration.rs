@@ -43,8 +43,8 @@ fn mistakes_in_config_are_refused_with_their_place() {
         assert!(said.contains(&format!("at '{place}'")) && said.contains(problem), "{config}: {said}");
     }
     let whole = "{shutdownDelay: 20s, limits: {requests: 5, bodyBytes: 16MiB}, log: {level: debug}, \
-                 registries: [{host: a, credentials: {helper: gcr}}], cache: {entries: 10}, \
-                 workloads: [{group: example.com, kind: Thing, paths: [spec.image]}]}";
+                 registries: [{host: gcr.io, credentials: {helper: gcr}}], cache: {entries: 10}, \
+                 workloads: [{group: example.com, kind: Thing, paths: [spec.template.spec]}]}";
     read(&render(&format!("{{config: {whole}}}")));
 }
 
