@@ -46,6 +46,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     connections: IntGauge,
     policies: IntGaugeVec,
+    configuration_reload: IntGauge,
     policy_reload: IntGauge,
     policies_from_saved: IntGauge,
     last_good_save_failures: IntCounter,
@@ -142,6 +143,10 @@ impl Metrics {
                 "tagwarden_policies",
                 "Policies in force (loaded), and files and objects that are refused as they stand (failed).",
                 &["state"],
+            )?,
+            configuration_reload: list.gauge(
+                "tagwarden_configuration_last_reload_successful",
+                "Whether the configuration as it stands in the file is in force.",
             )?,
             policy_reload: list.gauge(
                 "tagwarden_policy_last_reload_successful",
@@ -284,6 +289,16 @@ impl Metrics {
         self.policies.with_label_values(&["failed"]).set(count);
         self.policy_reload.set(i64::from(failed == 0));
         self.policies_from_saved.set(i64::from(from_saved));
+    }
+
+    /// Shows that the configuration is in force as its file says, or that there is no file.
+    pub fn configuration_in_force(&self) {
+        self.configuration_reload.set(1);
+    }
+
+    /// Shows that what the configuration's file says now is not in force.
+    pub fn configuration_refused(&self) {
+        self.configuration_reload.set(0);
     }
 
     /// Shows that files and objects could not be judged yet.

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::{Exit, Surroundings, written};
+use crate::config::config_schema;
 use crate::policy::{policy_crd, policy_schema};
 
 /// The arguments of `schema`.
@@ -10,10 +11,11 @@ use crate::policy::{policy_crd, policy_schema};
 #[command(after_help = "Example:\n  tagwarden schema policy > imagepolicy-v1.schema.json\n\n\
                         An editor picks it up from the first line of a policy file:\n  \
                         # yaml-language-server: $schema=./imagepolicy-v1.schema.json\n\n\
+                        The server's configuration file:\n  tagwarden schema config > config-v1.schema.json\n\n\
                         The CustomResourceDefinition of ImagePolicy objects:\n  \
                         tagwarden schema crd | kubectl apply -f -")]
 pub struct SchemaArgs {
-    /// Which format: `policy`, or `crd` for the CustomResourceDefinition
+    /// Which format: `policy`, `config`, or `crd` for the CustomResourceDefinition
     #[arg(value_name = "FORMAT", default_value = "policy", value_parser = format)]
     format: Format,
 }
@@ -22,17 +24,17 @@ pub struct SchemaArgs {
 #[derive(Clone, Copy, Debug)]
 enum Format {
     Policy,
+    Config,
     Crd,
 }
 
 fn format(name: &str) -> Result<Format, String> {
     match name {
         "policy" => Ok(Format::Policy),
+        "config" => Ok(Format::Config),
         "crd" => Ok(Format::Crd),
-        "test" | "config" | "release" => {
-            Err(format!("the schema `{name}` is not supported yet; use `policy` or `crd`"))
-        }
-        _ => Err("there is no such schema; use `policy` or `crd`".to_owned()),
+        "test" | "release" => Err(format!("the schema `{name}` is not supported yet; use `policy`, `config` or `crd`")),
+        _ => Err("there is no such schema; use `policy`, `config` or `crd`".to_owned()),
     }
 }
 
@@ -40,6 +42,7 @@ fn format(name: &str) -> Result<Format, String> {
 pub(super) fn run(args: &SchemaArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let schema = match args.format {
         Format::Policy => policy_schema(),
+        Format::Config => config_schema(),
         Format::Crd => policy_crd(),
     };
     let printed = writeln!(surroundings.out, "{schema:#}").and_then(|()| surroundings.out.flush());

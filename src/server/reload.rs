@@ -87,6 +87,7 @@ impl Reloader {
         let mut config_watch = Watch::new(source.file.iter().cloned().map(Target::File).collect());
         // What the file says now is in force already.
         let _ = config_watch.poll();
+        shared.metrics.configuration_in_force();
         Reloader { shared, tls, times, policies, certificate, source, config_watch, config_refused: false }
     }
 
@@ -120,6 +121,11 @@ impl Reloader {
         if config_changed || (policies_changed && self.config_refused) {
             taken = self.reload_config();
             self.config_refused = !taken;
+            if taken {
+                self.shared.metrics.configuration_in_force();
+            } else {
+                self.shared.metrics.configuration_refused();
+            }
         }
         if policies_changed && !taken {
             self.reload_policies();

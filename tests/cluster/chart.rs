@@ -43,6 +43,56 @@ fn the_api_server_accepts_every_object_of_the_chart() {
     admin.within("chart-render").run_with(&strictly, pod).refused().says("PodSecurity");
 }
 
+/// What an overlay of the kustomize base is built to.
+fn kustomized(namespace: &str) -> Render {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, overlay) = (folder.path().join("base"), folder.path().join("overlay"));
+    for path in [&base, &overlay] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize");
+    for entry in std::fs::read_dir(shipped).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), base.join(entry.file_name())).unwrap();
+    }
+    let text = format!("namespace: {namespace}\nresources: [../base]\n");
+    std::fs::write(overlay.join("kustomization.yaml"), text).unwrap();
+    let built = Cluster::shared().as_user(User::Admin).run(&["kustomize", overlay.to_str().unwrap()]).accepted();
+    Render::from_text(built.stdout)
+}
+
+/// Otherwise the webhooks would judge the Pods of their own server, and under Fail none could come back.
+#[test]
+fn an_overlays_namespace_is_the_one_that_the_webhooks_leave_out() {
+    for namespace in ["tagwarden", "guard"] {
+        let built = kustomized(namespace);
+        let mut count = 0;
+        for webhook in built.objects.iter().filter_map(|object| object["webhooks"].as_array()).flatten() {
+            let names = &webhook["namespaceSelector"]["matchExpressions"][0]["values"];
+            assert_eq!(*names, serde_json::json!(["kube-system", "kube-node-lease", namespace]), "{webhook}");
+            assert_eq!(webhook["clientConfig"]["service"]["namespace"], namespace);
+            count += 1;
+        }
+        assert_eq!(count, 3);
+        for object in &built.objects {
+            let own = &object["metadata"]["namespace"];
+            assert!(own.is_null() || own == namespace, "{object}");
+            for subject in object["subjects"].as_array().into_iter().flatten() {
+                assert_eq!(subject["namespace"], namespace);
+            }
+        }
+        assert_eq!(
+            built
+                .objects
+                .iter()
+                .filter(|object| object["metadata"]["name"] == namespace && object["kind"] == "Namespace")
+                .count(),
+            1
+        );
+        assert!(!built.text.contains("$("), "{}", built.text);
+    }
+}
+
 /// What helm prints after an install with these values.
 fn notes(values: &str) -> String {
     let cluster = Cluster::shared();
@@ -77,7 +127,9 @@ fn the_notes_say_what_is_blocked_and_name_the_next_steps() {
     ] {
         assert!(enforcing.contains(part), "{part}\n{enforcing}");
     }
-    assert!(!enforcing.contains("blocks nothing"));
+    assert!(!enforcing.contains("blocks nothing") && !enforcing.contains("fails open"));
+    let open = notes("{maxMode: enforce, webhook: {failurePolicy: Ignore}, infrastructureNamespacesReviewed: true}");
+    assert!(open.contains("failurePolicy Ignore: it fails open") && !open.contains("kubectl delete"), "{open}");
 }
 
 /// Somebody who may change this namespace, in one further group.

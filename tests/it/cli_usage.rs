@@ -62,8 +62,8 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["check", "--values", "*", "x"], "not supported yet"),
         (&["check", "--layout", "l", "x"], "not supported yet"),
         (&["explain"], "<IMAGE>"),
-        (&["schema", "release"], "the schema `release` is not supported yet"),
-        (&["schema", "polcy"], "there is no such schema; use `policy` or `crd`"),
+        (&["schema", "release"], "the schema `release` is not supported yet; use `policy`, `config` or `crd`"),
+        (&["schema", "polcy"], "there is no such schema; use `policy`, `config` or `crd`"),
     ] {
         let ran = scene.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {}", ran.stderr);
@@ -72,12 +72,14 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
 }
 
 #[test]
-fn the_schema_of_policies_is_printed() {
+fn the_schemas_of_files_are_printed() {
     let scene = Scene::new(&[]);
     let ran = scene.run(&["schema", "policy"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert!(ran.json()["$schema"].as_str().unwrap().contains("draft-07"));
     assert_eq!(scene.run(&["schema"]), ran, "policy is what is meant without a name");
+    let config = scene.run(&["schema", "config"]).json();
+    assert!(config["properties"]["shutdownDelay"].is_object() && config["additionalProperties"] == false, "{config}");
 }
 
 #[test]

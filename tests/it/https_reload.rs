@@ -136,14 +136,18 @@ async fn policies_behind_swapped_symlinks_are_seen() {
 async fn the_configuration_reloads_but_for_what_needs_a_restart() {
     let server = Setup::config("policies: {maxMode: enforce}\n").start();
     assert!(!server.allows("nginx:latest").await);
+    assert_eq!(server.metric("tagwarden_configuration_last_reload_successful").await, Some(1.0));
     server.write("config.yaml", "policies: {maxMode: audit}\nlimits: {bodyBytes: 10}\n");
     until("maxMode is audit", async || server.allows("nginx:latest").await.then_some(())).await;
     server.log.wait(|line| line["key"] == "limits");
     server.write("config.yaml", "policies: {maxMode: enforces}\n");
     server.log.wait(|line| line["problem"].as_str().is_some_and(|text| text.contains("enforces")));
+    let metric = "tagwarden_configuration_last_reload_successful";
+    until("the refusal is told", async || (server.metric(metric).await? == 0.0).then_some(())).await;
     assert!(server.allows("nginx:latest").await, "the old one stays in force");
     server.write("config.yaml", "policies: {maxMode: enforce}\n");
     until("maxMode is enforce", async || (!server.allows("nginx:latest").await).then_some(())).await;
+    until("that is told", async || (server.metric(metric).await? == 1.0).then_some(())).await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ const OWN: &[&str] = &[
     "get,list,watch /namespaces",
     "get,patch admissionregistration.k8s.io/mutatingwebhookconfigurations[tagwarden]",
     "get,patch admissionregistration.k8s.io/validatingwebhookconfigurations[tagwarden]",
+    "create coordination.k8s.io/leases",
     "get,patch coordination.k8s.io/leases[tagwarden]",
     "get,update /configmaps[tagwarden-last-good]",
     "get,update /configmaps[tagwarden-last-known]",

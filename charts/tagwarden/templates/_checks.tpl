@@ -2,9 +2,10 @@
 {{- define "tagwarden.checks" -}}
 {{- $fail := eq (include "tagwarden.failurePolicy" .) "Fail" }}
 {{- $replicas := int .Values.replicaCount }}
-{{- if has .Release.Namespace (list "kube-system" "kube-public" "kube-node-lease") }}
-{{- fail (printf "the namespace is %s: it is excluded by name so that the cluster can come up; install into one of Tagwarden's own, for example with --namespace tagwarden --create-namespace" .Release.Namespace) }}
+{{- if has .Release.Namespace (list "default" "kube-system" "kube-public" "kube-node-lease") }}
+{{- fail (printf "the namespace is %s: Tagwarden's namespace is never judged, so nothing else may run there; install into one of its own, for example with --namespace tagwarden --create-namespace" .Release.Namespace) }}
 {{- end }}
+{{- include "tagwarden.nameChecks" . }}
 {{- if lt $replicas 1 }}
 {{- fail "replicaCount is 0: nobody would answer the API server; set it to 2, or uninstall" }}
 {{- end }}
@@ -44,8 +45,8 @@
 {{- if and .Values.tls.caBundle (not .Values.tls.existingSecret) }}
 {{- fail "tls.caBundle is set without tls.existingSecret: in the other certificate modes the bundle is filled in by who makes the certificate; take it out" }}
 {{- end }}
-{{- if and .Values.tls.existingSecret (not .Values.tls.caBundle) (not .Values.webhook.annotations) }}
-{{- fail "tls.existingSecret is set and tls.caBundle is empty: give the authority of that certificate, or an annotation in webhook.annotations that has it injected" }}
+{{- if and .Values.tls.existingSecret (not .Values.tls.caBundle) (not (contains "inject-ca" (keys .Values.webhook.annotations | join " "))) }}
+{{- fail "tls.existingSecret is set and tls.caBundle is empty: give the authority of that certificate, or an annotation in webhook.annotations that has it injected, for example cert-manager.io/inject-ca-from-secret" }}
 {{- end }}
 {{- if and .Values.certManager.issuerRef (not .Values.certManager.enabled) }}
 {{- fail "certManager.issuerRef is set and certManager.enabled is false: nobody would ask that issuer" }}
@@ -102,13 +103,59 @@
 {{- end }}
 
 {{- define "tagwarden.podChecks" -}}
-{{- if and .Values.hostNetwork (eq (int .Values.containerPort) 10250) }}
-{{- fail "hostNetwork is true and containerPort is 10250: the kubelet listens there; choose another, for example 10260, and open it from the API server to the nodes" }}
+{{- if .Values.hostNetwork }}
+{{- $taken := dict "2379" "etcd" "2380" "etcd" "6443" "the API server" "8080" "much else" "10248" "the kubelet" "10249" "kube-proxy" "10250" "the kubelet" "10256" "kube-proxy" "10257" "the controller manager" "10259" "the scheduler" }}
+{{- range $value, $other := dict "containerPort" "10260, and open it from the API server to the nodes" "healthPort" "10261" }}
+{{- $port := get $.Values $value | int }}
+{{- with get $taken (toString $port) }}
+{{- fail (printf "hostNetwork is true and %s is %d: on nodes %s listens there; choose another, for example %s" $value $port . $other) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if eq (int .Values.containerPort) (int .Values.healthPort) }}
 {{- fail (printf "containerPort and healthPort are both %d: they are two ports" (int .Values.containerPort)) }}
 {{- end }}
-{{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) }}
-{{- fail "serviceMonitor.enabled is true and networkPolicy.monitoring is empty: the NetworkPolicy would keep Prometheus out; list its namespaceSelector or podSelector there, or set networkPolicy.enabled to false" }}
+{{- if eq (int .Values.service.port) (int .Values.healthPort) }}
+{{- fail (printf "service.port and healthPort are both %d: the Service has a port for either; set another" (int .Values.service.port)) }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) }}
+{{- range list "serviceMonitor" "prometheusRule" }}
+{{- if (get $.Values .).enabled }}
+{{- fail (printf "%s.enabled is true and networkPolicy.monitoring is empty: the NetworkPolicy would keep Prometheus out; list its namespaceSelector or podSelector there, or set networkPolicy.enabled to false" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $flags := list "config" "policies" "listen" "health-listen" "tls-cert" "tls-key" "max-mode" "no-cluster" "dev" }}
+{{- range .Values.extraArgs }}
+{{- if and (hasPrefix "--" .) (has (regexReplaceAll "(?s)=.*" . "" | trimPrefix "--") $flags) }}
+{{- fail (printf "extraArgs has %s: what that flag sets is the chart's, and follows from other values; set these" (toJson .)) }}
+{{- end }}
+{{- end }}
+{{- $variables := list "POD_NAMESPACE" }}
+{{- range $flags }}
+{{- $variables = append $variables (printf "TAGWARDEN_%s" (upper . | replace "-" "_")) }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if has .name $variables }}
+{{- fail (printf "extraEnv has %s: what that variable sets is the chart's, and follows from other values; set these" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "tagwarden.nameChecks" -}}
+{{- $name := include "tagwarden.fullname" . }}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" $name) }}
+{{- fail (printf "objects would be named %s (fullnameOverride, nameOverride, or the release's name): the Service's name starts with a letter and has only lower case letters, digits and '-'; set fullnameOverride" (toJson $name)) }}
+{{- end }}
+{{- if ne (toYaml $name) $name }}
+{{- fail (printf "objects would be named %s (fullnameOverride, nameOverride, or the release's name), which YAML does not read as a text; set fullnameOverride" (toJson $name)) }}
+{{- end }}
+{{- range list "commonLabels" "podLabels" }}
+{{- $value := . }}
+{{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+{{- if hasKey (get $.Values $value) . }}
+{{- fail (printf "%s has %s: our Service and policies select Pods by that label; take it out, or set nameOverride" $value .) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}

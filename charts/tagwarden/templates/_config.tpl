@@ -69,11 +69,6 @@ pullSecrets:
   "trustedNamespaceLabels" "trustedNamespaceLabels"
   "infrastructureNamespaces" "infrastructureNamespaces"
   "pullSecrets.enabled" "pullSecrets" -}}
-{{- range list "listen" "tls" "webhooks" "policies" "pullSecrets" }}
-{{- if and (hasKey $root.Values.config .) (not (kindIs "map" (get $root.Values.config .))) }}
-{{- fail (printf "config.%s is %s: it is a mapping" . (toJson (get $root.Values.config .))) }}
-{{- end }}
-{{- end }}
 {{- range $path, $owner := $owners }}
 {{- $keys := splitList "." $path }}
 {{- $written := $root.Values.config }}
@@ -97,9 +92,12 @@ pullSecrets:
 {{- define "tagwarden.registries" -}}
 {{- $registries := list }}
 {{- $used := dict }}
-{{- range default list .Values.config.registries }}
-{{- $entry := deepCopy . }}
+{{- range $index, $registry := default list .Values.config.registries }}
+{{- $entry := deepCopy $registry }}
 {{- $host := get $entry "host" }}
+{{- if not $host }}
+{{- fail (printf "config.registries[%d] has no host: name the registry's host, as policies write it" $index) }}
+{{- end }}
 {{- range $.Values.registryCredentials }}
 {{- if eq .host $host }}
 {{- if hasKey $entry "credentials" }}
@@ -139,20 +137,51 @@ pullSecrets:
 {{- toYaml $config }}
 {{- end }}
 
-{{/* What the server reads only when it starts: a change of these, and of nothing else, rolls the Pods. */}}
-{{- define "tagwarden.restartKeys" -}}
-{{- $config := include "tagwarden.config" . | fromYaml }}
-{{- dict "listen" $config.listen "tlsMode" $config.tls.mode "limits" $config.limits "log" $config.log | toJson | sha256sum }}
+{{/*
+What rolls the Pods when it changes: the server's file. Most of its keys reload, but a mounted ConfigMap takes up to a minute
+and a half to change: `helm upgrade --wait` is to end when `maxMode: enforce` holds, and a file with a mistake is to stop the
+rollout at once instead of waiting for the next node drain. Policies roll nothing.
+*/}}
+{{- define "tagwarden.configChecksum" -}}
+{{- include "tagwarden.config" . | sha256sum }}
 {{- end }}
 
-{{/* The seconds of config.shutdownDelay where it is written in whole seconds; otherwise 0, which checks nothing. */}}
-{{- define "tagwarden.shutdownSeconds" -}}
-{{- $delay := .Values.config.shutdownDelay | default "15s" | toString }}
-{{- if regexMatch "^[0-9]+s$" $delay }}
-{{- trimSuffix "s" $delay }}
-{{- else -}}
-0
+{{/* The ports at which registries listen, as far as values say: those of their hosts and endpoints, and of images in policies. */}}
+{{- define "tagwarden.registryPorts" -}}
+{{- $ports := list }}
+{{- range (include "tagwarden.registries" . | fromYaml).registries }}
+{{- $address := printf "%s://%s/" (ternary "http" "https" (default false .insecure)) .host }}
+{{- range compact (list $address (get . "endpoint")) }}
+{{- $authority := regexReplaceAll "^[a-z]+://([^/]*).*$" . "${1}" }}
+{{- if regexMatch ":[0-9]+$" $authority }}
+{{- $ports = append $ports (splitList ":" $authority | last | int) }}
+{{- else }}
+{{- $ports = append $ports (hasPrefix "http://" . | ternary 80 443) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- range .Values.policies }}
+{{- $text := kindIs "string" . | ternary . (toJson .) }}
+{{- range regexFindAll "(?m)(^|[\\s\"'\\[,])[A-Za-z0-9.*_-]+:[0-9]{1,5}/" $text -1 }}
+{{- $ports = append $ports (regexFind ":[0-9]+/" . | trimAll ":/" | int) }}
+{{- end }}
+{{- end }}
+{{- toYaml (dict "ports" $ports) }}
+{{- end }}
+
+{{/* The seconds of config.shutdownDelay. */}}
+{{- define "tagwarden.shutdownSeconds" -}}
+{{- include "tagwarden.seconds" (.Values.config.shutdownDelay | default "15s" | toString) }}
+{{- end }}
+
+{{/* A duration in seconds, rounded up. Argument: `168h`, `1h30m`, `2.5s`, `500ms`. */}}
+{{- define "tagwarden.seconds" -}}
+{{- $seconds := 0.0 }}
+{{- range regexFindAll "[0-9]+([.][0-9]+)?(h|ms|m|s|us|µs|ns)" . -1 }}
+{{- $unit := get (dict "h" 3600.0 "m" 60.0 "s" 1.0 "ms" 0.001) (regexFind "[a-zµ]+$" .) | default 0.0 }}
+{{- $seconds = addf $seconds (mulf (regexFind "^[0-9.]+" . | float64) $unit) }}
+{{- end }}
+{{- ceil $seconds | int64 }}
 {{- end }}
 
 {{/* The ConfigMap's key of one inline policy. Argument: a dict of index, document. */}}

@@ -3,8 +3,8 @@
 {{/* Their labels. Argument: a list of root, component. The server's Service, budget and policy do not select them. */}}
 {{- define "tagwarden.hookLabels" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "tagwarden.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ include "tagwarden.name" $root | toYaml }}
+app.kubernetes.io/instance: {{ $root.Release.Name | toYaml }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- with $root.Values.commonLabels }}
 {{ toYaml . }}
@@ -52,7 +52,7 @@ volumes:
       name: {{ include "tagwarden.fullname" $root }}-config
   - name: policies
     configMap:
-      name: {{ include "tagwarden.policyConfigMap" $root }}
+      name: {{ include "tagwarden.policyConfigMap" $root | toYaml }}
       optional: true
 {{- end }}
 

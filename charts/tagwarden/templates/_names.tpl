@@ -26,8 +26,8 @@
 {{- end }}
 
 {{- define "tagwarden.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "tagwarden.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "tagwarden.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 app.kubernetes.io/component: webhook
 {{- end }}
 
@@ -67,7 +67,7 @@ app.kubernetes.io/component: webhook
 {{- with $all }}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}
+  - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") | toYaml }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -82,12 +82,7 @@ imagePullSecrets:
 
 {{/* The life of a certificate in seconds. */}}
 {{- define "tagwarden.leafSeconds" -}}
-{{- $life := 0 }}
-{{- range regexFindAll "[0-9]+[hms]" .Values.tls.leafLifetime -1 }}
-{{- $unit := get (dict "h" 3600 "m" 60 "s" 1) (substr (int (sub (len .) 1)) (len .) .) }}
-{{- $life = add $life (mul (regexFind "[0-9]+" . | int64) $unit) }}
-{{- end }}
-{{- $life }}
+{{- include "tagwarden.seconds" .Values.tls.leafLifetime }}
 {{- end }}
 
 {{- define "tagwarden.tlsSecret" -}}
@@ -105,6 +100,6 @@ imagePullSecrets:
 
 {{- define "tagwarden.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "tagwarden.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "tagwarden.serviceAccountName" . | toYaml }}
+  namespace: {{ .Release.Namespace | toYaml }}
 {{- end }}

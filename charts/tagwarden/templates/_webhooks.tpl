@@ -4,7 +4,7 @@
 {{- define "tagwarden.clientConfig" -}}
 {{- $root := index . 0 -}}
 service:
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ $root.Release.Namespace | toYaml }}
   name: {{ include "tagwarden.fullname" $root }}
   path: {{ index . 1 }}
   port: {{ $root.Values.service.port }}

@@ -5,7 +5,7 @@ use tagwarden::config::{Config, Overrides};
 use tagwarden::document::Color;
 use tagwarden::policy::Mode;
 
-use super::render::{CHART, FULL, Render, render, text_of, yaml};
+use super::render::{CHART, FULL, Render, refusal, render, text_of, yaml};
 
 #[track_caller]
 fn read(render: &Render) -> Config {
@@ -26,8 +26,26 @@ fn the_server_reads_the_file_of_every_mode() {
     ] {
         read(&render(values));
     }
-    let broken = render("{config: {limits: {request: 5}}}");
-    assert!(Config::from_text("config.yaml", broken.config_text(), &Overrides::default()).is_err(), "a typo is told");
+}
+
+/// What the server would refuse only when it starts next is refused before anything is applied.
+#[test]
+fn mistakes_in_config_are_refused_with_their_place() {
+    for (config, place, problem) in [
+        ("{shutdownDealy: 20s}", "/config", "additional properties 'shutdownDealy'"),
+        ("{limits: {request: 5}}", "/config/limits", "additional properties 'request'"),
+        ("{registries: [{host: a, privat: true}]}", "/config/registries/0", "additional properties 'privat'"),
+        ("{log: {level: loud}}", "/config/log/level", "value must be 'error'"),
+        ("{limits: {requests: many}}", "/config/limits/requests", "got string, want integer"),
+        ("{listen: 5}", "/config/listen", "got number, want object"),
+    ] {
+        let said = refusal(&format!("{{config: {config}}}"));
+        assert!(said.contains(&format!("at '{place}'")) && said.contains(problem), "{config}: {said}");
+    }
+    let whole = "{shutdownDelay: 20s, limits: {requests: 5, bodyBytes: 16MiB}, log: {level: debug}, \
+                 registries: [{host: gcr.io, credentials: {helper: gcr}}], cache: {entries: 10}, \
+                 workloads: [{group: example.com, kind: Thing, paths: [spec.template.spec]}]}";
+    read(&render(&format!("{{config: {whole}}}")));
 }
 
 #[test]
@@ -104,6 +122,10 @@ fn policies_are_documents_or_texts() {
     let policies = &render.object("ConfigMap", "tagwarden-policies")["data"];
     assert_eq!(yaml(policies["first.yaml"].as_str().unwrap())["metadata"]["name"], "first");
     assert_eq!(yaml(policies["policy-1.yaml"].as_str().unwrap())["metadata"]["name"], "second");
+    // YAML would take the first line's indentation for that of the whole text, and refuse the second line.
+    let text = "\n   # indented\nkind: ImagePolicy\n";
+    let indented = self::render(&json!({"policies": [text]}).to_string());
+    assert_eq!(indented.object("ConfigMap", "tagwarden-policies")["data"]["policy-0.yaml"], text);
     let own = self::render("{existingPolicyConfigMap: mine}");
     assert!(own.kind("ConfigMap").all(|map| map["metadata"]["name"] != "tagwarden-policies"));
     assert_eq!(own.pod()["spec"]["volumes"][1]["configMap"]["name"], "mine");

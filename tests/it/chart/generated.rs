@@ -1,9 +1,11 @@
-//! What is generated from the chart: the values in its README, the plain manifests and the kustomize base.
+//! What is generated: the values in the chart's README, the schema of `config`, the plain manifests and the kustomize base.
 //!
 //! The tests fail where a file is stale. `make manifests` runs them with UPDATE_MANIFESTS=1, and then they write instead.
 
 use std::fmt::Write as _;
 use std::process::Command;
+
+use serde_json::Value;
 
 use super::render::{CHART, Render, render, root, template, text_of, yaml};
 use super::restricted;
@@ -103,6 +105,47 @@ fn the_readme_documents_every_value() {
     assert_current(&path, &format!("{before}{BEGIN}{}\n{END}{after}", values_as_markdown()));
 }
 
+/// What the binary prints.
+#[track_caller]
+fn printed(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_tagwarden")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The schema of the configuration file as a part of that of the values: references go to the part, and no key is
+/// required, since values may be given in several files and the chart adds its own.
+fn as_part(schema: &mut Value) {
+    match schema {
+        Value::Object(keys) => {
+            for key in ["$schema", "$id", "title"] {
+                keys.remove(key);
+            }
+            keys.retain(|key, value| key != "required" || !value.is_array());
+            if let Some(Value::String(reference)) = keys.get_mut("$ref") {
+                *reference = reference.replace("#/definitions/", "#/properties/config/definitions/");
+            }
+            keys.values_mut().for_each(as_part);
+        }
+        Value::Array(items) => items.iter_mut().for_each(as_part),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_of_config_is_the_binarys() {
+    const BEGIN: &str = "\n    \"config\": ";
+    const END: &str = "\n    },";
+    let mut part: Value = serde_json::from_str(&printed(&["schema", "config"])).unwrap();
+    as_part(&mut part);
+    let path = format!("{CHART}/values.schema.json");
+    let text = text_of(&path);
+    let (before, rest) = text.split_once(BEGIN).expect("the values have a key config");
+    let (_, after) = rest.split_once(END).expect("which ends");
+    let part = format!("{part:#}").replace('\n', "\n    ");
+    assert_current(&path, &format!("{before}{BEGIN}{part},{after}"));
+}
+
 /// The release's manifests for people without Helm: in the namespace `tagwarden`, without hooks and Helm's own labels.
 fn manifests() -> String {
     let rendered = Render::of(template(&["tagwarden", CHART, "--namespace", "tagwarden", "--no-hooks"], "{}"));
@@ -128,17 +171,46 @@ metadata:
 
 const KUSTOMIZATION: &str = "\
 # A base for overlays: the chart's default values as rendered. Written by `make manifests`.
+#
+# An overlay's `namespace` has to arrive in the webhook configurations too, which leave our own namespace out. `vars` are
+# filled in when everything else is done; `replacements` of a base are before the overlay names its namespace.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
   - tagwarden.yaml
+vars:
+  - name: TAGWARDEN_NAMESPACE
+    objref: {apiVersion: apps/v1, kind: Deployment, name: tagwarden}
+    fieldref: {fieldpath: metadata.namespace}
+configurations:
+  - references.yaml
 ";
+
+/// Where `$(TAGWARDEN_NAMESPACE)` stands.
+const REFERENCES: &str = "\
+# Where kustomize fills in our own namespace. Written by `make manifests`.
+varReference:
+  - {kind: ValidatingWebhookConfiguration, path: webhooks/namespaceSelector/matchExpressions/values}
+  - {kind: MutatingWebhookConfiguration, path: webhooks/namespaceSelector/matchExpressions/values}
+";
+
+/// The manifests as the base holds them: our own namespace, as an item of a list of names, is filled in by kustomize.
+fn base() -> String {
+    let manifests = manifests();
+    let base = manifests.replace("\n            - tagwarden\n", "\n            - $(TAGWARDEN_NAMESPACE)\n");
+    let lines = base.lines().filter(|line| line.trim_start() == "- $(TAGWARDEN_NAMESPACE)").count();
+    let webhooks = Render::from_text(manifests);
+    let webhooks = webhooks.objects.iter().filter_map(|object| object["webhooks"].as_array()).map(Vec::len);
+    assert_eq!(lines, webhooks.sum::<usize>(), "one place in each webhook");
+    base
+}
 
 #[test]
 fn the_plain_manifests_are_the_charts() {
     assert_current("deploy/install.yaml", &manifests());
-    assert_current("deploy/kustomize/tagwarden.yaml", &manifests());
+    assert_current("deploy/kustomize/tagwarden.yaml", &base());
     assert_current("deploy/kustomize/kustomization.yaml", KUSTOMIZATION);
+    assert_current("deploy/kustomize/references.yaml", REFERENCES);
 }
 
 #[test]
@@ -158,9 +230,7 @@ fn the_plain_manifests_hold_everything_but_hooks() {
 /// The definition of ImagePolicy is what the binary prints, and stays when the release goes.
 #[test]
 fn the_definition_of_imagepolicy_is_the_binarys() {
-    let printed = Command::new(env!("CARGO_BIN_EXE_tagwarden")).args(["schema", "crd"]).output().unwrap();
-    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
-    let printed = String::from_utf8(printed.stdout).unwrap();
+    let printed = printed(&["schema", "crd"]);
     assert_current(&format!("{CHART}/files/imagepolicies.crd.json"), &printed);
     let render = render("{imagePolicies: {enabled: true}}");
     let definition = render.object("CustomResourceDefinition", "imagepolicies.tagwarden.dev");

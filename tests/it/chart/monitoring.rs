@@ -50,7 +50,11 @@ fn rules() -> Vec<Value> {
 
 #[test]
 fn promtool_accepts_the_alerts_as_a_file_and_as_rendered() {
-    for rules in [alerts(), rendered_rules("{prometheusRule: {enabled: true}}"), rendered_rules(FULL)] {
+    for rules in [
+        alerts(),
+        rendered_rules("{networkPolicy: {enabled: false}, prometheusRule: {enabled: true}}"),
+        rendered_rules(FULL),
+    ] {
         let (fine, said) = promtool(&["check", "rules", "alerts.yaml"], with_rules(&rules).path());
         assert!(fine, "{said}");
     }
@@ -61,7 +65,7 @@ fn promtool_accepts_the_alerts_as_a_file_and_as_rendered() {
 /// What the operator gets is what the file says: nothing of the file is taken for a template of Helm's.
 #[test]
 fn the_default_render_is_the_file() {
-    let rendered = yaml(&rendered_rules("{prometheusRule: {enabled: true}}"));
+    let rendered = yaml(&rendered_rules("{networkPolicy: {enabled: false}, prometheusRule: {enabled: true}}"));
     assert_eq!(rendered, yaml(&alerts()));
 }
 
@@ -132,11 +136,14 @@ fn certificate_alert_fires(values: &str, end: u64) -> bool {
 fn a_certificate_is_told_of_after_its_renewal_is_due_and_before_it_ends() {
     const HOUR: u64 = 3600;
     for (values, hours) in [
-        ("{prometheusRule: {enabled: true}}", 36),
-        ("{prometheusRule: {enabled: true}, tls: {leafLifetime: 336h}}", 72),
-        ("{prometheusRule: {enabled: true}, tls: {leafLifetime: 27h59m60s}}", 6),
-        ("{prometheusRule: {enabled: true}, certManager: {enabled: true}}", 36),
-        ("{prometheusRule: {enabled: true}, tls: {existingSecret: x, caBundle: \"-----BEGIN CERTIFICATE-----\"}}", 168),
+        ("{networkPolicy: {enabled: false}, prometheusRule: {enabled: true}}", 36),
+        ("{networkPolicy: {enabled: false}, prometheusRule: {enabled: true}, tls: {leafLifetime: 336h}}", 72),
+        ("{networkPolicy: {enabled: false}, prometheusRule: {enabled: true}, tls: {leafLifetime: 27h59m60s}}", 6),
+        ("{networkPolicy: {enabled: false}, prometheusRule: {enabled: true}, certManager: {enabled: true}}", 36),
+        (
+            "{networkPolicy: {enabled: false}, prometheusRule: {enabled: true}, tls: {existingSecret: x, caBundle: \"-----BEGIN CERTIFICATE-----\"}}",
+            168,
+        ),
     ] {
         // At the tenth minute: just below for more than five minutes, and just not.
         assert!(certificate_alert_fires(values, hours * HOUR), "{values}: silent {hours} h before the end");
@@ -145,7 +152,7 @@ fn a_certificate_is_told_of_after_its_renewal_is_due_and_before_it_ends() {
     for life in [24_u64, 168, 8760] {
         for enabled in [false, true] {
             let values = format!(
-                "{{prometheusRule: {{enabled: true}}, certManager: {{enabled: {enabled}}}, tls: {{leafLifetime: {life}h}}}}"
+                "{{networkPolicy: {{enabled: false}}, prometheusRule: {{enabled: true}}, certManager: {{enabled: {enabled}}}, tls: {{leafLifetime: {life}h}}}}"
             );
             assert!(!certificate_alert_fires(&values, life * HOUR / 3), "fires when it is to be renewed: {values}");
         }
@@ -155,7 +162,9 @@ fn a_certificate_is_told_of_after_its_renewal_is_due_and_before_it_ends() {
 #[test]
 fn slow_is_half_of_the_time_that_the_api_server_waits() {
     for (seconds, expression) in [(5, "> 0.5 * 5"), (12, "> 0.5 * 12")] {
-        let values = format!("{{prometheusRule: {{enabled: true}}, webhook: {{timeoutSeconds: {seconds}}}}}");
+        let values = format!(
+            "{{networkPolicy: {{enabled: false}}, prometheusRule: {{enabled: true}}, webhook: {{timeoutSeconds: {seconds}}}}}"
+        );
         let rules = yaml(&rendered_rules(&values));
         let all = rules["groups"][0]["rules"].as_array().unwrap();
         let slow = all.iter().find(|rule| rule["alert"] == "TagwardenSlow").unwrap();

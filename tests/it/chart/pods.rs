@@ -29,7 +29,7 @@ fn row_71_every_pod_passes_pod_security_restricted() {
             assert_eq!(spec["securityContext"]["runAsGroup"], 65532);
         }
     }
-    let host = render("{hostNetwork: true, containerPort: 10260}");
+    let host = render("{hostNetwork: true, containerPort: 10260, healthPort: 10261}");
     assert_eq!(restricted::problems(&host.pod()["spec"]), ["hostNetwork is true"]);
 }
 
@@ -93,6 +93,67 @@ fn a_rollout_never_has_fewer_replicas_than_wanted_and_ends_them_in_peace() {
     assert_eq!(*quota, json!({"scopeName": "PriorityClass", "operator": "In", "values": ["system-cluster-critical"]}));
 }
 
+/// The deadline leaves every attempt the verb's own patience.
+#[test]
+fn deadlines_of_hooks_are_longer_than_their_patience() {
+    let render = render("{}");
+    let patience = |verb: &str| {
+        let help = std::process::Command::new(env!("CARGO_BIN_EXE_tagwarden")).args(["hook", verb, "--help"]).output();
+        let help = String::from_utf8(help.unwrap().stdout).unwrap();
+        let (_, timeout) = help.split_once("--timeout").unwrap_or_else(|| panic!("{help}"));
+        let (_, rest) = timeout.split_once("[default: ").unwrap_or_else(|| panic!("{help}"));
+        rest.split_once("s]").unwrap().0.parse::<u64>().unwrap()
+    };
+    let job = &render.object("Job", "tagwarden-pre-delete")["spec"];
+    let attempts = job["backoffLimit"].as_u64().unwrap() + 1;
+    // Kubernetes waits 10 s before the second attempt, and twice as long before each that follows.
+    let pauses: u64 = (1..attempts).map(|attempt| 5 << attempt).sum();
+    assert!(job["activeDeadlineSeconds"].as_u64().unwrap() >= attempts * patience("pre-delete") + pauses + 30);
+    let test = &render.object("Pod", "tagwarden-test")["spec"];
+    assert!(test["activeDeadlineSeconds"].as_u64().unwrap() >= patience("test") + 30);
+}
+
+/// The NetworkPolicy lets out DNS, also of OpenShift, and the ports at which registries listen by what the values say.
+#[test]
+fn ports_that_values_spell_are_let_out() {
+    let ports = |values: &str, name: &str| {
+        let render = render(values);
+        let egress = render.object("NetworkPolicy", name)["spec"]["egress"].clone();
+        let of = |index: usize| {
+            let ports = egress[index]["ports"].as_array().unwrap().clone();
+            ports
+                .into_iter()
+                .map(|port| (port["port"].as_u64().unwrap(), port["protocol"] == "TCP"))
+                .collect::<Vec<_>>()
+        };
+        (of(0), of(1).into_iter().map(|(port, _)| port).collect::<Vec<_>>())
+    };
+    let dns = vec![(53, false), (53, true), (5353, false), (5353, true)];
+    assert_eq!(ports("{}", "tagwarden"), (dns.clone(), vec![443, 6443, 8443]));
+    assert_eq!(ports("{}", "tagwarden-hooks").0, dns);
+    for (values, further) in [
+        ("{config: {registries: [{host: \"a.example.com:5000\"}]}}", &[5000][..]),
+        ("{config: {registries: [{host: \"[fd00::1]:5000\"}, {host: \"[fd00::2]\"}]}}", &[5000]),
+        ("{config: {registries: [{host: a, endpoint: \"https://mirror.example.com:5001/x\"}]}}", &[5001]),
+        ("{config: {registries: [{host: a, endpoint: \"https://mirror.example.com\"}]}}", &[]),
+        ("{config: {registries: [{host: a, insecure: true}]}}", &[80]),
+        ("{config: {registries: [{host: \"a:5000\", insecure: true}]}}", &[5000]),
+        ("{registryCredentials: [{host: \"a.example.com:5002\", secretName: x}]}", &[5002]),
+        (
+            "{policies: [{apiVersion: a, kind: b, metadata: {name: c}, spec: {rules: [{images: [\"a.example.com:5003/**\", \"b/c:1234\"]}]}}]}",
+            &[5003],
+        ),
+        (
+            "{policies: [\"images: [a.example.com:5004/x/*, 'b:5005/**', \\\"*.c.org:5006/**\\\"]\"]}",
+            &[5004, 5005, 5006],
+        ),
+        ("{policies: [\"# see https://a.example.com:8081/x\"]}", &[]),
+    ] {
+        let expected = [&[443, 6443, 8443], further].concat();
+        assert_eq!(ports(values, "tagwarden").1, expected, "{values}");
+    }
+}
+
 /// One node is enough: spreading is wished for, never demanded.
 #[test]
 fn replicas_spread_where_they_can() {
@@ -130,26 +191,26 @@ fn selectors_select_the_servers_pods_and_no_others() {
 
 /// What reloads while running rolls nothing; what is read only at the start rolls the Pods.
 #[test]
-fn only_what_needs_a_restart_changes_the_pods() {
+fn the_servers_file_rolls_the_pods_and_policies_do_not() {
     let before = render("{}");
     for reloads in [
         "{policies: [{apiVersion: a, kind: b, metadata: {name: other}, spec: {}}]}",
-        "{maxMode: enforce, infrastructureNamespaces: [cni]}",
-        "{config: {cache: {staleFor: 2h}}}",
-        "{trustedNamespaceLabels: [team]}",
-        "{pullSecrets: {enabled: true, namespaces: [shop]}}",
         "{webhook: {timeoutSeconds: 10}}",
+        "{networkPolicy: {enabled: false}}",
     ] {
         assert_eq!(render(reloads).pod(), before.pod(), "{reloads}");
     }
     for restarts in [
+        "{maxMode: enforce, infrastructureNamespaces: [cni]}",
+        "{config: {cache: {staleFor: 2h}}}",
+        "{trustedNamespaceLabels: [team]}",
         "{config: {log: {level: debug}}}",
         "{config: {limits: {requests: 100}}}",
         "{listenAddress: \"::\"}",
         "{certManager: {enabled: true}}",
     ] {
         let after = render(restarts);
-        let checksum = |render: &Render| render.pod()["metadata"]["annotations"]["tagwarden.dev/restart-keys"].clone();
+        let checksum = |render: &Render| render.pod()["metadata"]["annotations"]["tagwarden.dev/config"].clone();
         assert_ne!(checksum(&after), checksum(&before), "{restarts}");
     }
 }

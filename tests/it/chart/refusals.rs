@@ -56,6 +56,21 @@ const CASES: &[(&str, &str, &str)] = &[
         "{config: {shutdownDelay: 39s}}",
     ),
     (
+        "{config: {shutdownDelay: 1m}}",
+        "config.shutdownDelay and webhook.timeoutSeconds take 65",
+        "{config: {shutdownDelay: 1m}, terminationGracePeriodSeconds: 66}",
+    ),
+    (
+        "{config: {shutdownDelay: 39s500ms}}",
+        "config.shutdownDelay and webhook.timeoutSeconds take 45",
+        "{config: {shutdownDelay: 0m38s999ms}}",
+    ),
+    (
+        "{config: {shutdownDelay: 1h}}",
+        "config.shutdownDelay and webhook.timeoutSeconds take 3605",
+        "{config: {shutdownDelay: 500ms}}",
+    ),
+    (
         "{policies: []}",
         "policies is empty, existingPolicyConfigMap is not set and imagePolicies.enabled is false",
         "{policies: [], config: {policies: {allowEmpty: true}}}",
@@ -93,6 +108,11 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "{tls: {existingSecret: mine}}",
         "tls.existingSecret is set and tls.caBundle is empty",
+        "{tls: {existingSecret: mine}, webhook: {annotations: {cert-manager.io/inject-ca-from-secret: ns/ca}}}",
+    ),
+    (
+        "{tls: {existingSecret: mine}, webhook: {annotations: {example.com/owner: platform}}}",
+        "tls.existingSecret is set and tls.caBundle is empty",
         "{tls: {existingSecret: mine}, webhook: {annotations: {service.beta.openshift.io/inject-cabundle: \"true\"}}}",
     ),
     (
@@ -126,16 +146,54 @@ const CASES: &[(&str, &str, &str)] = &[
         "{namespaceLabelGuard: {enabled: true}, trustedNamespaceLabels: [team]}",
     ),
     (
-        "{hostNetwork: true}",
-        "hostNetwork is true and containerPort is 10250",
-        "{hostNetwork: true, containerPort: 10260}",
+        "{hostNetwork: true, healthPort: 10261}",
+        "hostNetwork is true and containerPort is 10250: on nodes the kubelet listens there",
+        "{hostNetwork: true, containerPort: 10260, healthPort: 10261}",
     ),
+    (
+        "{hostNetwork: true, containerPort: 10260}",
+        "hostNetwork is true and healthPort is 8080",
+        "{containerPort: 10260}",
+    ),
+    (
+        "{hostNetwork: true, containerPort: 10260, healthPort: 10256}",
+        "hostNetwork is true and healthPort is 10256: on nodes kube-proxy listens there",
+        "{hostNetwork: true, containerPort: 10260, healthPort: 9090}",
+    ),
+    ("{service: {port: 8080}}", "service.port and healthPort are both 8080", "{service: {port: 8443}}"),
     ("{healthPort: 10250}", "containerPort and healthPort are both 10250", "{healthPort: 10251}"),
     (
         "{serviceMonitor: {enabled: true}}",
         "serviceMonitor.enabled is true and networkPolicy.monitoring is empty",
         "{serviceMonitor: {enabled: true}, networkPolicy: {enabled: false}}",
     ),
+    (
+        "{prometheusRule: {enabled: true}}",
+        "prometheusRule.enabled is true and networkPolicy.monitoring is empty",
+        "{prometheusRule: {enabled: true}, networkPolicy: {monitoring: [{podSelector: {}}]}}",
+    ),
+    (
+        "{config: {registries: [{private: true}]}}",
+        "config.registries[0] has no host",
+        "{config: {registries: [{host: a}]}}",
+    ),
+    (
+        "{commonLabels: {app.kubernetes.io/component: x}}",
+        "commonLabels has app.kubernetes.io/component",
+        "{commonLabels: {app.kubernetes.io/part-of: x}}",
+    ),
+    (
+        "{commonLabels: {app.kubernetes.io/name: x}}",
+        "commonLabels has app.kubernetes.io/name",
+        "{commonLabels: {name: x}}",
+    ),
+    (
+        "{podLabels: {app.kubernetes.io/instance: x}}",
+        "podLabels has app.kubernetes.io/instance",
+        "{podLabels: {instance: x}}",
+    ),
+    ("{fullnameOverride: \"123\"}", "objects would be named \"123\"", "{fullnameOverride: t123}"),
+    ("{fullnameOverride: \"true\"}", "objects would be named \"true\"", "{fullnameOverride: truth}"),
     (
         "{registryCredentials: [{host: a.example.com, secretName: x}, {host: a.example.com, secretName: z}]}",
         "registryCredentials names a.example.com twice",
@@ -152,7 +210,6 @@ const CASES: &[(&str, &str, &str)] = &[
         "serviceAccount.create is false and serviceAccount.name is empty",
         "{serviceAccount: {create: false, name: ours}}",
     ),
-    ("{config: {listen: 5}}", "config.listen is 5: it is a mapping", "{config: {log: {level: debug}}}"),
 ];
 
 #[test]
@@ -166,11 +223,40 @@ fn what_cannot_work_is_refused_by_a_sentence_and_its_neighbour_is_fine() {
 
 #[test]
 fn it_is_not_installed_where_it_would_be_left_out_of_its_own_protection() {
-    for namespace in ["kube-system", "kube-public", "kube-node-lease"] {
+    for namespace in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         let output = template(&["tagwarden", CHART, "--namespace", namespace], "{}");
         let said = refusal_of(output, namespace);
         assert!(said.contains(&format!("the namespace is {namespace}")), "{said}");
     }
+}
+
+/// A flag and its variable hold over the file, so they would contradict what Pods, Service and webhooks say.
+#[test]
+fn arguments_and_variables_that_the_chart_owns_are_refused() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_tagwarden")).args(["serve", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let named = |pattern| {
+        let pattern = regex::Regex::new(pattern).unwrap();
+        let names = pattern.captures_iter(&help).map(|found| found[1].to_owned());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let (flags, variables) = (named(r"(?m)^ +(?:-\w, )?(--[a-z-]+)"), named(r"\[env: ([A-Z_]+)"));
+    assert!(flags.len() > 9 && variables.len() > 9, "{flags:?} {variables:?}");
+    let free = ["--log-format", "--color", "--help", "--version", "TAGWARDEN_LOG_FORMAT"];
+    for flag in flags.iter().filter(|flag| !free.contains(&flag.as_str())) {
+        for argument in [flag.clone(), format!("{flag}=x")] {
+            let said = refusal(&format!("{{extraArgs: [\"{argument}\", x]}}"));
+            assert!(
+                said.contains(&format!("extraArgs has \"{argument}\": what that flag sets is the chart's")),
+                "{said}"
+            );
+        }
+    }
+    for name in variables.iter().map(String::as_str).filter(|name| !free.contains(name)).chain(["POD_NAMESPACE"]) {
+        let said = refusal(&format!("{{extraEnv: [{{name: {name}, value: x}}]}}"));
+        assert!(said.contains(&format!("extraEnv has {name}: what that variable sets is the chart's")), "{said}");
+    }
+    render("{extraArgs: [--log-format, text], extraEnv: [{name: TAGWARDEN_LOG_FORMAT, value: text}]}");
 }
 
 /// The keys of the server's file that follow from other values, each with a value that differs from the default render.

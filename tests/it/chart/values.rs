@@ -143,6 +143,43 @@ fn names_follow_the_release_unless_they_are_given() {
     }
 }
 
+/// Names that YAML would take for numbers arrive as texts.
+#[test]
+fn numeric_names_are_texts() {
+    let values = "{policies: [], existingPolicyConfigMap: \"5\", tls: {existingSecret: \"6\", caBundle: \"-----BEGIN CERTIFICATE-----\"}, \
+                  infrastructureNamespaces: [\"7\"], pullSecrets: {enabled: true, namespaces: [\"8\"]}, commonLabels: {a: \"9\"}, \
+                  nameOverride: \"10\", fullnameOverride: guard, serviceAccount: {name: \"11\"}, priorityClassName: \"12\", \
+                  imagePullSecrets: [\"13\"], clientAuthentication: {enabled: true, secretName: \"14\"}, \
+                  registryCredentials: [{host: a.example.com, secretName: \"15\"}], serviceMonitor: {enabled: true}, \
+                  networkPolicy: {monitoring: [{podSelector: {}}]}}";
+    let numeric = Render::of(template(&["123", CHART, "--namespace", "1e3"], values));
+    for object in &numeric.objects {
+        let metadata = &object["metadata"];
+        assert!(metadata["name"].is_string(), "{object}");
+        assert!(
+            metadata["namespace"].is_null() || metadata["namespace"] == "1e3" || metadata["namespace"] == "8",
+            "{object}"
+        );
+        assert!(metadata["labels"].as_object().unwrap().values().all(Value::is_string), "{object}");
+        for subject in object["subjects"].as_array().into_iter().flatten() {
+            assert!(subject["name"].is_string() && subject["namespace"] == "1e3", "{object}");
+        }
+        for webhook in object["webhooks"].as_array().into_iter().flatten() {
+            assert_eq!(webhook["clientConfig"]["service"]["namespace"], "1e3");
+        }
+    }
+    let pod = &numeric.object("Deployment", "guard")["spec"]["template"]["spec"];
+    assert_eq!((&pod["serviceAccountName"], &pod["priorityClassName"]), (&"11".into(), &"12".into()));
+    assert_eq!(pod["imagePullSecrets"][0]["name"], "13");
+    let volumes = pod["volumes"].as_array().unwrap();
+    let sources: Vec<_> =
+        volumes.iter().map(|volume| [&volume["configMap"]["name"], &volume["secret"]["secretName"]]).collect();
+    for name in ["5", "6", "14", "15"] {
+        assert!(sources.iter().flatten().any(|source| **source == name), "{name}: {volumes:?}");
+    }
+    assert_eq!(numeric.object("ServiceMonitor", "guard")["spec"]["namespaceSelector"]["matchNames"][0], "1e3");
+}
+
 #[test]
 fn common_labels_are_on_every_object_and_pod() {
     let render = render(FULL);

@@ -65,7 +65,7 @@ impl<'a> Release<'a> {
     }
 
     /// `helm upgrade --install` with exactly these values, and waits until the replicas that serve were started with them
-    /// and no other is left. Most changes of values reach running replicas without a restart; scenarios that are about
+    /// and no other is left. Changes of policies reach running replicas without a restart; scenarios that are about
     /// something else begin with fresh ones.
     pub fn install(&self, values: &Value) -> Vec<String> {
         self.change(values, values).accepted();
@@ -74,7 +74,7 @@ impl<'a> Release<'a> {
     }
 
     /// `helm upgrade` with other values and the replicas that were started with `first`, as long as the change reaches them
-    /// without a restart; waits until all replicas are ready.
+    /// without a restart (policies do); waits until all replicas are ready.
     #[must_use = "say whether it should have been accepted or refused"]
     pub fn change(&self, first: &Value, values: &Value) -> Outcome {
         self.upgrade(&stamped(first, values), &["--wait", "--timeout=120s"])
