@@ -142,9 +142,11 @@ fn run(chosen: &[&Scenario]) -> ExitCode {
     let bed = Bed { cluster: Cluster::start(), report: Report::default() };
     println!("the cluster is up after {:.1} s", begun.elapsed().as_secs_f64());
     let mut failed = Vec::new();
+    let mut skipped = 0;
     for scenario in chosen {
         if scenario.needs == Needs::OwnNode && bed.cluster.own_node().is_none() {
             println!("{} ... not run: it needs a node that the suite started", scenario.name);
+            skipped += 1;
             continue;
         }
         println!("{} ...", scenario.name);
@@ -159,7 +161,8 @@ fn run(chosen: &[&Scenario]) -> ExitCode {
         }
     }
     println!("\n{}", bed.report);
-    println!("{} scenarios, {} failed, {:.0} s in all", chosen.len(), failed.len(), begun.elapsed().as_secs_f64());
+    let (run, seconds) = (chosen.len() - skipped, begun.elapsed().as_secs());
+    println!("{run} scenarios, {} failed, {skipped} not run, {seconds} s in all", failed.len());
     for name in &failed {
         println!("failed: {name}");
     }

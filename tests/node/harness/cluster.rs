@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use tempfile::TempDir;
 
 /// Selects the server's Pods.
 pub const SERVERS: &str = "app.kubernetes.io/name=tagwarden,app.kubernetes.io/component=webhook";
@@ -23,6 +24,8 @@ pub struct Cluster {
     node: Option<Node>,
     kubectl: Kubectl,
     scratch: PathBuf,
+    /// Removed with it; the folder of a node is removed by who made it.
+    _temporary: Option<TempDir>,
     image: (String, String),
     running_image: String,
     /// Errors that API servers counted which have ended since.
@@ -55,6 +58,7 @@ impl Cluster {
             image,
             running_image: images::API.to_owned(),
             scratch: folder,
+            _temporary: None,
             carried: Mutex::default(),
             node: Some(node),
         };
@@ -69,7 +73,8 @@ impl Cluster {
     fn existing(kubeconfig: PathBuf) -> Self {
         let image = env::var("TAGWARDEN_E2E_IMAGE").expect("TAGWARDEN_E2E_IMAGE names the image, repository:tag");
         let (repository, tag) = image.rsplit_once(':').expect("TAGWARDEN_E2E_IMAGE has a tag");
-        let scratch = tempfile::Builder::new().prefix("tagwarden-e2e-").tempdir().expect("a folder can be made").keep();
+        let temporary = tempfile::Builder::new().prefix("tagwarden-e2e-").tempdir().expect("a folder can be made");
+        let scratch = temporary.path().to_owned();
         Cluster {
             node: None,
             kubectl: Kubectl { program: "kubectl".into(), kubeconfig, home: scratch.clone(), namespace: None },
@@ -77,6 +82,7 @@ impl Cluster {
             running_image: env::var("TAGWARDEN_E2E_RUNNING_IMAGE")
                 .unwrap_or_else(|_| "registry.k8s.io/pause:3.10".to_owned()),
             scratch,
+            _temporary: Some(temporary),
             carried: Mutex::default(),
         }
     }
