@@ -82,7 +82,8 @@ impl Node {
         let etcd = start(
             &assets.program("etcd"),
             &[
-                "--data-dir=etcd",
+                // In memory: another's writes on the same disk would stall every write here.
+                "--data-dir=/run/etcd",
                 "--listen-client-urls=http://127.0.0.1:2379",
                 "--advertise-client-urls=http://127.0.0.1:2379",
                 "--listen-peer-urls=http://127.0.0.1:2380",
@@ -108,11 +109,12 @@ impl Node {
                         "--root-ca-file=ca.crt",
                         "--use-service-account-credentials=true",
                         "--bind-address=127.0.0.1",
+                        "--leader-elect=false", // it would end itself when a write takes long
                     ],
                 ),
                 start(
                     &assets.program("kube-scheduler"),
-                    &["--kubeconfig=scheduler.kubeconfig", "--bind-address=127.0.0.1"],
+                    &["--kubeconfig=scheduler.kubeconfig", "--bind-address=127.0.0.1", "--leader-elect=false"],
                 ),
                 start(
                     &assets.program("kubelet"),
