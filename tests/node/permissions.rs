@@ -14,6 +14,7 @@ const OWN: &[&str] = &[
     "get,patch admissionregistration.k8s.io/mutatingwebhookconfigurations[tagwarden]",
     "get,patch admissionregistration.k8s.io/validatingwebhookconfigurations[tagwarden]",
     "create coordination.k8s.io/leases",
+    "get,patch coordination.k8s.io/leases[tagwarden-ca]",
     "get,patch coordination.k8s.io/leases[tagwarden]",
     "get,update /configmaps[tagwarden-last-good]",
     "get,update /configmaps[tagwarden-last-known]",
