@@ -189,7 +189,7 @@ fn selectors_select_the_servers_pods_and_no_others() {
     }
 }
 
-/// What reloads while running rolls nothing; what is read only at the start rolls the Pods.
+/// `helm upgrade --wait` ends when a changed file is in force; policies reload in running replicas.
 #[test]
 fn the_servers_file_rolls_the_pods_and_policies_do_not() {
     let before = render("{}");
