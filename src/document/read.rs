@@ -19,7 +19,7 @@ const MAX_PROBLEMS: usize = 100;
 pub struct Reader<'s> {
     /// The text that is read.
     pub source: &'s Source<'s>,
-    /// Problems so far; never more than [`MAX_PROBLEMS`] and one that says that there are more.
+    /// Problems so far; never more than 100 and one that says that there are more.
     pub diagnostics: Vec<Diagnostic>,
     /// The last problem beyond those.
     surplus: Option<Diagnostic>,
