@@ -34,6 +34,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub use ca_bundle::named as named_configurations;
 pub use health::EXPIRY_MARGIN;
 pub use policies::{PolicyProblems, of_files as policies_of_files};
 pub use reload::Source;

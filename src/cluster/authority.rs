@@ -104,7 +104,8 @@ async fn taken(question: impl Future<Output = Result<Secret, kube::Error>>) -> R
     }
 }
 
-fn wipe(secret: &mut Secret) {
+/// Takes what a Secret holds out of memory.
+pub(super) fn wipe(secret: &mut Secret) {
     secret.data.iter_mut().flat_map(|data| data.values_mut()).for_each(|bytes| bytes.0.zeroize());
 }
 

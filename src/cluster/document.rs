@@ -1,20 +1,17 @@
 //! A document that replicas share: one key of a ConfigMap in our own namespace.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use tokio::time::timeout;
 
 use super::Cluster;
+use super::ask::answered;
 
 /// The key that holds it.
 const KEY: &str = "document";
-/// The longest that one question to the API server may take.
-const TIME: Duration = Duration::from_secs(5);
 
 /// A document by the name of its ConfigMap. The last writer wins; only the elected replica writes.
 #[derive(Clone)]
@@ -77,11 +74,7 @@ impl Document {
     }
 
     async fn ask<T>(&self, question: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-        match timeout(TIME, question).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(format!("the ConfigMap {}: {error}", self.name)),
-            Err(_) => Err(format!("the ConfigMap {}: the API server did not answer in time", self.name)),
-        }
+        answered(question).await.map_err(|problem| format!("the ConfigMap {}: {problem}", self.name))
     }
 }
 

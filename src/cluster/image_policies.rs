@@ -12,18 +12,16 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use self::written::Written;
 use super::Cluster;
+use super::ask::answered;
 use crate::policy::{GROUP, PLURAL};
 
 /// After the first failure of a watch the next attempt comes; the time doubles with each further one, to [`SLOWEST`].
 const FIRST: Duration = Duration::from_millis(500);
 /// How long the definition's coming, or the API server's, may stay unseen.
 const SLOWEST: Duration = Duration::from_secs(5);
-/// The longest that writing one status may take.
-const WRITE_TIME: Duration = Duration::from_secs(5);
 
 /// An ImagePolicy object, as far as it is ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,11 +78,8 @@ impl ImagePolicies {
     pub async fn write_status(&self, name: &str, uid: &str, status: &Value) -> Result<(), String> {
         let patch = json!({"metadata": {"uid": uid}, "status": status});
         let params = PatchParams::default();
-        match timeout(WRITE_TIME, self.api.patch_status(name, &params, &Patch::Merge(patch))).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the API server did not answer in time".to_owned()),
-        }
+        let written = answered(self.api.patch_status(name, &params, &Patch::Merge(patch))).await;
+        written.map(drop).map_err(|problem| problem.to_string())
     }
 }
 

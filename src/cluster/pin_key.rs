@@ -6,10 +6,11 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::Cluster;
 use super::ask::ask_in_private;
+use super::authority::wipe;
 
 /// The Secret's name; RBAC names it too.
 const NAME: &str = "tagwarden-pins";
@@ -109,10 +110,6 @@ fn key(secret: &Secret, name: &str) -> Result<Option<KeyBytes>, String> {
         .try_into()
         .map_err(|_| format!("'{name}' of the Secret {NAME} has {} bytes instead of {BYTES}", bytes.0.len()))?;
     Ok(Some(Zeroizing::new(key)))
-}
-
-fn wipe(secret: &mut Secret) {
-    secret.data.iter_mut().flat_map(|data| data.values_mut()).for_each(|bytes| bytes.0.zeroize());
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(super) fn wait(shared: Arc<Shared>, front: Arc<ArcSwapOption<Tls>>, configur
 
 /// What the configurations say, all in all.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     /// All trust us.
     Trusted,
     /// All that are there do, and one is not there: this one.
@@ -74,7 +74,8 @@ impl Absence {
     }
 }
 
-async fn look(configurations: &WebhookConfigurations, webhooks: &Webhooks, tls: Option<&Tls>) -> Standing {
+/// Whether the configurations that are there trust this certificate.
+pub(super) async fn look(configurations: &WebhookConfigurations, webhooks: &Webhooks, tls: Option<&Tls>) -> Standing {
     let Some(tls) = tls else { return Standing::Untrusted("there is no certificate yet".to_owned()) };
     let mut absent = None;
     for (kind, name) in named(webhooks) {
@@ -94,7 +95,7 @@ async fn look(configurations: &WebhookConfigurations, webhooks: &Webhooks, tls: 
 }
 
 /// The configurations that are named.
-pub(super) fn named(webhooks: &Webhooks) -> impl Iterator<Item = (WebhookKind, &str)> {
+pub fn named(webhooks: &Webhooks) -> impl Iterator<Item = (WebhookKind, &str)> {
     let validating = webhooks.validating.as_deref().map(|name| (WebhookKind::Validating, name));
     let mutating = webhooks.mutating.as_deref().map(|name| (WebhookKind::Mutating, name));
     validating.into_iter().chain(mutating)
@@ -104,7 +105,7 @@ pub(super) fn named(webhooks: &Webhooks) -> impl Iterator<Item = (WebhookKind, &
 ///
 /// # Errors
 /// One sentence that names the first webhook that does not, and why.
-pub(super) fn trusts(configuration: &WebhookConfiguration, tls: &Tls) -> Result<(), String> {
+fn trusts(configuration: &WebhookConfiguration, tls: &Tls) -> Result<(), String> {
     let now = super::now();
     configuration.webhooks.iter().try_for_each(|webhook| {
         tls.trusted_by(&webhook.ca_bundle, webhook.host().as_deref(), now).map_err(|problem| {

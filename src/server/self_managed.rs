@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::accept::jittered;
-use super::ca_bundle::{named, trusts};
+use super::ca_bundle::{Standing, look, named};
 use super::clients::Clients;
 use super::health::EXPIRY_MARGIN;
 use super::home::Home;
@@ -85,27 +85,20 @@ struct Leaf {
 impl Keeper {
     async fn run(mut self) {
         loop {
-            let Some((settings, config)) = self.settings() else { return };
+            // As they are now: they may be changed while running. Which of the two it is may not.
+            let live = self.shared.live.load_full();
+            let config = &live.config;
+            let CertificateSource::SelfManaged(settings) = &config.tls.certificate else { return };
             let times = RotationTimes { leaf: seconds(settings.leaf_lifetime), ca: seconds(settings.ca_lifetime) };
-            self.look_at_the_secret(&config, times).await;
-            self = self.look_at_the_clients(&config).await;
-            self.renew(&config, &settings, times.leaf).await;
+            self.look_at_the_secret(config, times).await;
+            self = self.look_at_the_clients(config).await;
+            self.renew(config, settings, times.leaf).await;
             self.told.round();
             let pause = self.pause();
             tokio::select! {
                 () = sleep(jittered(pause)) => {}
                 () = self.leadership.changed() => {}
             }
-        }
-    }
-
-    /// As they are now: they may be changed while running.
-    fn settings(&self) -> Option<(SelfManaged, Config)> {
-        let config = self.shared.live.load().config.clone();
-        match &config.tls.certificate {
-            CertificateSource::SelfManaged(settings) => Some((settings.clone(), config)),
-            // Which of the two it is does not change while running.
-            CertificateSource::Files { .. } => None,
         }
     }
 
@@ -341,18 +334,13 @@ impl Keeper {
     /// Whether every configuration that is there trusts a leaf of another authority. Where the Secret was restored or
     /// made anew, that takes a moment longer; the leaf in use serves until then.
     async fn is_trusted(&mut self, config: &Config, tls: &Tls) -> bool {
-        for (kind, name) in named(&config.webhooks) {
-            let trusted = match self.configurations.read(kind, name).await {
-                Ok(Some(found)) => trusts(&found, tls),
-                Ok(None) => Ok(()),
-                Err(problem) => Err(problem),
-            };
-            if let Err(problem) = trusted {
+        match look(&self.configurations, &config.webhooks, Some(tls)).await {
+            Standing::Trusted | Standing::Absent(_) => true,
+            Standing::Untrusted(problem) => {
                 self.told.warn(format!("another authority signs, and is not trusted yet: {problem}"));
-                return false;
+                false
             }
         }
-        true
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli::{Exit, Surroundings, written};
 use crate::cluster::{Cluster, Deleted, WebhookConfigurations, WebhookKind};
 use crate::config::{Config, Overrides, Webhooks};
 use crate::document::Color;
+use crate::server::named_configurations;
 
 /// The arguments of `hook pre-delete`.
 #[derive(Debug, Args)]
@@ -34,7 +35,7 @@ pub(super) struct PreDeleteArgs {
 
 pub(super) fn run(args: &PreDeleteArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let Some(webhooks) = webhooks(&args.config, surroundings) else { return Ok(Exit::Error) };
-    let names = named(&webhooks);
+    let names: Vec<_> = named_configurations(&webhooks).collect();
     if names.is_empty() {
         bail!(
             "{} names no webhook configurations to delete: name ours in 'webhooks.validating' and 'webhooks.mutating'",
@@ -80,12 +81,6 @@ fn webhooks(file: &Path, surroundings: &mut Surroundings<'_>) -> Option<Webhooks
         "note: only 'webhooks' is needed of the configuration, which has no errors; going on"
     );
     Some(webhooks)
-}
-
-fn named(webhooks: &Webhooks) -> Vec<(WebhookKind, &str)> {
-    let validating = webhooks.validating.as_deref().map(|name| (WebhookKind::Validating, name));
-    let mutating = webhooks.mutating.as_deref().map(|name| (WebhookKind::Mutating, name));
-    validating.into_iter().chain(mutating).collect()
 }
 
 /// Every problem is worth another try: also a permission takes a moment to arrive where it was granted.
