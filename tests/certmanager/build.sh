@@ -5,20 +5,17 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 module=github.com/cert-manager/cert-manager
 
-say() { echo "cert-manager: $*" >&2; }
-die() { say "$*"; exit 1; }
+about=cert-manager
+# shellcheck source=tests/tools.sh
+. "$here/../tools.sh"
 
 version=$(sed -n "s|^\t$module v||p" "$here/go.mod")
 # Named by its text too: a changed program is another one.
 sum=$(cat "$here/main.go" "$here/go.mod" | sha256sum | cut -c1-12)
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/tagwarden/certmanager/$version-$sum
-mkdir -p "$folder"
-exec 9>"$folder/.lock"
-flock 9 # two suites that start together build once
+cached "certmanager/$version-$sum"
 
 if [ ! -x "$folder/certmanager" ]; then
-  command -v go >/dev/null || die "the controllers have to be built and there is no go on the PATH; install Go"
-  say "building the controllers of cert-manager $version (once; a few minutes with cold caches)"
+  building "the controllers of cert-manager $version (once; a few minutes with cold caches)"
   cd "$here"
   go mod download $module >&2
   mkdir -p "$folder/crds"

@@ -4,24 +4,17 @@
 set -euo pipefail
 helm=v3.21.4
 
-say() { echo "chart tools: $*" >&2; }
-die() { say "$*"; exit 1; }
+here=$(cd "$(dirname "$0")" && pwd)
+about="chart tools"
+# shellcheck source=tests/tools.sh
+. "$here/../tools.sh"
 
-if ! command -v promtool >/dev/null; then
-  command -v apt-get >/dev/null || die "not on the PATH: promtool; install Prometheus"
-  [ "$(id -u)" = 0 ] || die "not on the PATH: promtool; install with: sudo apt-get install prometheus"
-  say "installing prometheus, for promtool"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; } >&2
-fi
+programs promtool:prometheus
 
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/tagwarden/chart/helm-$helm
-mkdir -p "$folder"
-exec 9>"$folder/.lock"
-flock 9 # two suites that start together build once
+cached "chart/helm-$helm"
 
 if [ ! -x "$folder/helm" ]; then
-  command -v go >/dev/null || die "helm has to be built and there is no go on the PATH; install Go"
-  say "building helm"
+  building helm
   GOBIN=$folder CGO_ENABLED=0 go install -ldflags "-s -w" "helm.sh/helm/v3/cmd/helm@$helm" >&2
 fi
 echo "$folder"

@@ -7,21 +7,11 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cd "$root"
+about=image
+# shellcheck source=tests/tools.sh
+. "$here/../tools.sh"
 
-say() { echo "image: $*" >&2; }
-die() { say "$*"; exit 1; }
-
-missing=""
-for pair in buildah:buildah musl-gcc:musl-tools; do
-  command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
-done
-if [ -n "$missing" ]; then
-  command -v apt-get >/dev/null || die "not on the PATH:$missing; install what these Debian packages hold"
-  [ "$(id -u)" = 0 ] || die "not on the PATH:$missing; install with: sudo apt-get install$missing"
-  say "installing$missing"
-  # shellcheck disable=SC2086 # a list of names
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >&2
-fi
+programs buildah:buildah musl-gcc:musl-tools
 
 case "$(uname -m)" in
   x86_64) architecture=amd64 triple=x86_64-unknown-linux-musl ;;

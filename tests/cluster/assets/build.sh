@@ -6,14 +6,12 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 programs="kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl"
 
-say() { echo "cluster assets: $*" >&2; }
-die() { say "$*"; exit 1; }
+about="cluster assets"
+# shellcheck source=tests/tools.sh
+. "$here/../../tools.sh"
 
 if [ ! -x "${KUBEBUILDER_ASSETS:-}/etcd" ] && ! command -v etcd >/dev/null; then
-  command -v apt-get >/dev/null || die "no etcd on the PATH; install etcd 3.4 or later"
-  [ "$(id -u)" = 0 ] || die "no etcd on the PATH; install it with: sudo apt-get install etcd-server"
-  say "installing etcd-server"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq etcd-server; } >&2
+  packages etcd-server
 fi
 
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
@@ -26,10 +24,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 fi
 
 version=$(sed -n 's/^require k8s.io\/kubernetes v//p' "$here/go.mod")
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/tagwarden/assets/$version
-mkdir -p "$folder"
-exec 9>"$folder/.lock"
-flock 9 # two suites that start together build once
+cached "assets/$version"
 
 # Helm and others read the version; a plain `go build` leaves it at v0.0.0.
 at=k8s.io/component-base/version
