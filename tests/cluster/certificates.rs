@@ -152,6 +152,16 @@ fn balancer(servers: &[Server]) -> Balancer {
     Balancer::start(servers.iter().map(backend).collect())
 }
 
+/// Three replicas behind a balancer, ready, and called by the API server. The configurations are to go first, the replicas last.
+fn called(place: &Place) -> (Vec<Server>, Balancer, Webhooks) {
+    let servers = place.replicas();
+    let balancer = balancer(&servers);
+    let webhooks = Webhooks::install(place.cluster, &place.registration(balancer.address()));
+    all_ready(&servers);
+    webhooks.wait_until_called(&servers.iter().collect::<Vec<_>>());
+    (servers, balancer, webhooks)
+}
+
 fn wait_for_log(server: &Server, text: &str) {
     until_true(&format!("'{text}' in the log"), PATIENCE, || server.log().contains(text));
 }
@@ -274,11 +284,7 @@ fn row_49_whoever_applies_the_configurations_again_leaves_ca_bundle_alone() {
 #[test]
 fn row_52_leaves_and_the_authority_are_replaced_without_a_failed_call() {
     let place = Place::new("row-52");
-    let servers = place.replicas();
-    let balancer = balancer(&servers);
-    let webhooks = Webhooks::install(place.cluster, &place.registration(balancer.address()));
-    all_ready(&servers);
-    webhooks.wait_until_called(&servers.iter().collect::<Vec<_>>());
+    let (servers, _balancer, _webhooks) = called(&place);
     let old = place.stored("ca.crt");
     let ends = || -> Vec<f64> {
         servers.iter().map(|server| server.metric("tagwarden_certificate_expiry_timestamp_seconds", "")).collect()
@@ -308,11 +314,7 @@ fn row_52_leaves_and_the_authority_are_replaced_without_a_failed_call() {
 #[test]
 fn a_secret_that_vanishes_or_is_emptied_is_written_back_and_one_that_is_replaced_costs_no_call() {
     let place = Place::new("lost-secret");
-    let servers = place.replicas();
-    let balancer = balancer(&servers);
-    let webhooks = Webhooks::install(place.cluster, &place.registration(balancer.address()));
-    all_ready(&servers);
-    webhooks.wait_until_called(&servers.iter().collect::<Vec<_>>());
+    let (servers, _balancer, _webhooks) = called(&place);
     let authority = place.stored("ca.crt");
     let calls = place.under_load(|_| {
         place.admin().run(&["delete", SECRET]).accepted();

@@ -2,7 +2,7 @@
 
 use crate::Bed;
 use crate::harness::{API, FLOATING, INFRASTRUCTURE, Kubectl, NAMESPACE, PATIENCE};
-use crate::harness::{merged, policy, until_true};
+use crate::harness::{merged, policy, until_true, workload};
 use crate::install::{create, try_out};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ pub fn row_33_bookkeeping_goes_on_while_no_replica_is_there(bed: &Bed) {
     let release = bed.enforce();
     let inside = shop(bed);
     until_true("Pods to be let in", PATIENCE, || try_out(&inside, API).succeeded());
-    inside.apply(&deployment(API)).accepted();
+    inside.apply(&workload("Deployment", "web", API)).accepted();
     if bed.cluster.own_node().is_some() {
         inside.run(&["rollout", "status", "deployment/web", "--timeout=60s"]).accepted();
     }
@@ -76,22 +76,6 @@ pub fn row_33_bookkeeping_goes_on_while_no_replica_is_there(bed: &Bed) {
     inside.run(&["delete", "deployment/web"]).accepted();
     release.admin().run(&["scale", "deployment/tagwarden", "--replicas=2"]).accepted();
     release.settled(2);
-}
-
-fn deployment(image: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": {
-                "metadata": {"labels": {"app": "web"}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 1,
-                    "containers": [{"name": "main", "image": image, "imagePullPolicy": "IfNotPresent"}],
-                },
-            },
-        },
-    })
 }
 
 pub fn row_36_pods_of_other_controllers_are_not_pinned(bed: &Bed) {

@@ -23,6 +23,7 @@ mod release;
 mod report;
 #[path = "../cluster/harness/wait.rs"]
 mod wait;
+mod workload;
 
 pub use cert_manager::{CertManager, Injector};
 pub use cluster::Cluster;
@@ -34,3 +35,4 @@ pub use pki::Authority;
 pub use release::{CRD, INFRASTRUCTURE, NAMESPACE, Release, merged, policy, stamped};
 pub use report::{Report, Row};
 pub use wait::{PATIENCE, until, until_true};
+pub use workload::workload;

@@ -2,10 +2,10 @@
 
 use crate::Bed;
 use crate::harness::{API, FLOATING, INFRASTRUCTURE, Kubectl, Load, Mix, PATIENCE, Release};
-use crate::harness::{merged, policy, until, until_true};
+use crate::harness::{merged, policy, until, until_true, workload};
 use crate::install::try_out;
 use crate::tls::certificates;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Instant;
 
 fn shop(bed: &Bed) -> Kubectl {
@@ -66,7 +66,7 @@ pub fn replicas_daemons_and_registry_lost_at_once(bed: &Bed) {
     // A network's daemons live where enforcement does not reach; those of a shop have to wait for a verdict.
     let places = [bed.cluster.namespace(INFRASTRUCTURE, &json!({})), shop(bed)];
     for place in &places {
-        place.apply(&daemons(bed.cluster.running_image())).accepted();
+        place.apply(&workload("DaemonSet", "daemons", bed.cluster.running_image())).accepted();
         place.run(&["rollout", "status", "daemonset/daemons", "--timeout=60s"]).accepted();
     }
     // The digests that replicas saw are saved by the elected one, for replicas that start while the registry is away.
@@ -91,22 +91,6 @@ pub fn replicas_daemons_and_registry_lost_at_once(bed: &Bed) {
     for place in &places {
         place.run(&["delete", "daemonset/daemons"]).accepted();
     }
-}
-
-fn daemons(image: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "daemons"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "daemons"}},
-            "template": {
-                "metadata": {"labels": {"app": "daemons"}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 1,
-                    "containers": [{"name": "main", "image": image, "imagePullPolicy": "IfNotPresent"}],
-                },
-            },
-        },
-    })
 }
 
 pub fn bad_edit_then_all_replicas_lost(bed: &Bed) {
