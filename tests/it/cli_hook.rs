@@ -1,5 +1,6 @@
 //! `tagwarden hook` as far as it comes without a cluster: its arguments, its files, and nobody to talk to.
 
+use crate::api_double::kubeconfig;
 use crate::cli_support::{Ran, Scene};
 
 const POLICY: &str = "apiVersion: tagwarden.dev/v1
@@ -19,17 +20,13 @@ fn run(scene: &Scene, arguments: &[&str]) -> Ran {
     Ran::from(command.output().unwrap())
 }
 
-/// A port that was free a moment ago, as the API server's.
-fn kubeconfig() -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    format!(
-        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"http://127.0.0.1:{port}\"}}}}]\n\
-         users: [{{name: u, user: {{}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n"
-    )
+/// The way to an API server whose port was free a moment ago.
+fn nowhere() -> String {
+    kubeconfig(std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
 }
 
 fn scene(config: &str, policy: &str) -> Scene {
-    Scene::new(&[("config.yaml", config), ("policies/basic.yaml", policy), ("kubeconfig", &kubeconfig())])
+    Scene::new(&[("config.yaml", config), ("policies/basic.yaml", policy), ("kubeconfig", &nowhere())])
 }
 
 #[test]
@@ -111,11 +108,11 @@ fn policies_that_do_not_compile_fail_the_test_with_line_and_caret() {
 
 #[test]
 fn no_policy_at_all_is_one_the_server_would_not_be_ready_with() {
-    let empty = Scene::new(&[("config.yaml", CONFIG), ("policies/readme.txt", "x"), ("kubeconfig", &kubeconfig())]);
+    let empty = Scene::new(&[("config.yaml", CONFIG), ("policies/readme.txt", "x"), ("kubeconfig", &nowhere())]);
     let ran = run(&empty, &["test", "--config", "config.yaml"]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("there is no policy at all"), "{}", ran.stderr);
-    let missing = Scene::new(&[("config.yaml", CONFIG), ("kubeconfig", &kubeconfig())]);
+    let missing = Scene::new(&[("config.yaml", CONFIG), ("kubeconfig", &nowhere())]);
     let ran = run(&missing, &["test", "--config", "config.yaml"]);
     assert!(ran.code == 2 && ran.stdout.contains("failed  policies: "), "{ran:?}");
 }

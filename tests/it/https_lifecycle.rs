@@ -6,16 +6,12 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use serde_json::json;
+use hyper::StatusCode;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::api_double::{kubeconfig, nobody, serve};
 use crate::https_support::{
     Connection, PROTOCOLS, Protocol, RELEASES, Server, Setup, client_tls, now, pod_review, program, server_pair, until,
     write_pair,
@@ -32,18 +28,6 @@ spec:
 ";
 
 const TRUSTED: &str = "trustedNamespaceLabels: [environment]\nshutdownDelay: 0s\n";
-
-pub fn kubeconfig(address: SocketAddr) -> String {
-    format!(
-        "apiVersion: v1
-kind: Config
-current-context: test
-clusters: [{{name: test, cluster: {{server: \"http://{address}\"}}}}]
-contexts: [{{name: test, context: {{cluster: test, user: test}}}}]
-users: [{{name: test, user: {{}}}}]
-"
-    )
-}
 
 /// A setup for a cluster whose API server is at `address`.
 fn in_cluster(address: SocketAddr, policy: &str) -> Setup {
@@ -68,20 +52,10 @@ impl ApiServer {
         let address = listener.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let paths = Arc::clone(&asked);
-        let task = tokio::spawn(async move {
-            // Ends with the task, and every connection with it.
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let paths = Arc::clone(&paths);
-                connections.spawn(http1::Builder::new().serve_connection(
-                    TokioIo::new(stream),
-                    service_fn(move |request| {
-                        let path = request.uri().to_string();
-                        paths.lock().unwrap().push(path.clone());
-                        answer(path)
-                    }),
-                ));
-            }
+        let task = serve(listener, move |request| {
+            let path = request.uri().to_string();
+            paths.lock().unwrap().push(path.clone());
+            answer(path)
         });
         ApiServer { address, asked, task }
     }
@@ -92,14 +66,14 @@ impl ApiServer {
     }
 }
 
-fn namespace(name: &str, environment: &str) -> serde_json::Value {
+fn namespace(name: &str, environment: &str) -> Value {
     let labels = json!({"environment": environment, "kubernetes.io/metadata.name": name});
     json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
         "metadata": {"name": name, "labels": labels, "resourceVersion": "7", "uid": name}})
 }
 
-async fn answer(path: String) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let (status, body) = if path.contains("watch=") {
+async fn answer(path: String) -> (u16, Value) {
+    if path.contains("watch=") {
         std::future::pending().await
     } else if path.starts_with("/api/v1/namespaces?") {
         let items = [namespace("shop", "prod"), namespace("lab", "test")];
@@ -116,17 +90,7 @@ async fn answer(path: String) -> Result<Response<Full<Bytes>>, hyper::Error> {
             json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
             "message": "not found"}),
         )
-    };
-    Ok(Response::builder()
-        .status(status)
-        .header("content-type", "application/json")
-        .body(body.to_string().into())
-        .unwrap())
-}
-
-/// An address where nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
 }
 
 #[tokio::test]

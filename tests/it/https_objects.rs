@@ -5,17 +5,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
-use crate::https_lifecycle::kubeconfig;
+use crate::api_double::{kubeconfig, serve};
 use crate::https_support::{RELEASES, Server, Setup, until};
 
 /// What is answered, a status and a body: to listing the objects, and to reading what was saved. Watches say nothing.
@@ -38,16 +33,7 @@ impl ApiServer {
         let nothing = Answers { objects: (status, body), saved: (404, failure(404, "NotFound")) };
         let answers = Arc::new(Mutex::new(nothing));
         let told = Arc::clone(&answers);
-        let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let told = Arc::clone(&told);
-                connections.spawn(http1::Builder::new().serve_connection(
-                    TokioIo::new(stream),
-                    service_fn(move |request| answer(request.uri().to_string(), Arc::clone(&told))),
-                ));
-            }
-        });
+        let task = serve(listener, move |request| answer(request.uri().to_string(), Arc::clone(&told)));
         ApiServer { address, answers, task }
     }
 
@@ -56,8 +42,8 @@ impl ApiServer {
     }
 }
 
-async fn answer(path: String, answers: Arc<Mutex<Answers>>) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let (status, body) = if path.contains("watch=") {
+async fn answer(path: String, answers: Arc<Mutex<Answers>>) -> (u16, Value) {
+    if path.contains("watch=") {
         std::future::pending().await
     } else if path.starts_with("/apis/tagwarden.dev/v1/imagepolicies?") {
         answers.lock().unwrap().objects.clone()
@@ -68,9 +54,7 @@ async fn answer(path: String, answers: Arc<Mutex<Answers>>) -> Result<Response<F
         (404, failure(404, "NotFound"))
     } else {
         (200, json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "7"}, "items": []}))
-    };
-    let response = Response::builder().status(status).header("content-type", "application/json");
-    Ok(response.body(body.to_string().into()).unwrap())
+    }
 }
 
 fn failure(code: u16, reason: &str) -> Value {

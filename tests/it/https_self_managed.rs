@@ -6,31 +6,22 @@ use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tagwarden::certs::{Authority, names, validity};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::api_double::{kubeconfig, nobody, serve};
 use crate::https_support::{Certificate, Server, Setup, client_tls, now, program, until};
 
 const CONFIG: &str = "tls: {mode: self-managed, service: tagwarden, leafLifetime: 1h, caLifetime: 5h}\n\
                       webhooks: {validating: tagwarden}\nshutdownDelay: 0s\n";
-
-fn kubeconfig(address: SocketAddr) -> String {
-    json!({"apiVersion": "v1", "kind": "Config", "current-context": "test",
-        "clusters": [{"name": "test", "cluster": {"server": format!("http://{address}")}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "users": [{"name": "test", "user": {}}]})
-    .to_string()
-}
 
 /// As much of an API server as one replica needs: namespaces without end, one Secret, and a configuration that trusts
 /// what the Secret holds, as an elected replica would see to.
@@ -46,29 +37,19 @@ impl ApiServer {
     async fn listen(&self, address: SocketAddr) -> JoinHandle<()> {
         let listener = TcpListener::bind(address).await.unwrap();
         let api = self.clone();
-        tokio::spawn(async move {
-            // Ends with the task, and every connection with it.
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let api = api.clone();
-                let service = service_fn(move |request| {
-                    let api = api.clone();
-                    async move { api.answer(request).await }
-                });
-                connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-            }
+        serve(listener, move |request| {
+            let api = api.clone();
+            async move { api.answer(request).await }
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    async fn answer(&self, request: Request<Incoming>) -> (u16, Value) {
         let (method, path) = (request.method().clone(), request.uri().to_string());
-        let body = request.into_body().collect().await?.to_bytes();
         if path.contains("watch=") {
             return std::future::pending().await;
         }
-        let (code, answer) = self.respond(&method, &path, &body);
-        let response = Response::builder().status(code).header("content-type", "application/json");
-        Ok(response.body(answer.to_string().into()).unwrap())
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        self.respond(&method, &path, &body)
     }
 
     fn respond(&self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
@@ -126,11 +107,6 @@ fn setup(address: SocketAddr, config: &str) -> Setup {
     Setup { certificate: Certificate::SelfManaged, kubeconfig: Some(kubeconfig(address)), ..Setup::config(config) }
 }
 
-/// An address where nobody listens yet.
-async fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
 async fn connect(server: &Server, config: ClientConfig, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(server.webhook).await?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -143,7 +119,7 @@ async fn ready(server: &Server) {
 
 #[tokio::test]
 async fn row_60_an_api_server_that_comes_late_finds_it_alive_and_makes_it_ready() {
-    let address = free().await;
+    let address = nobody().await;
     let server = setup(address, CONFIG).start();
     server.log.wait(|line| line["problem"].as_str().is_some_and(|text| text.contains("read the Secret tagwarden-ca")));
     for expected in
@@ -185,7 +161,7 @@ async fn row_60_an_api_server_that_comes_late_finds_it_alive_and_makes_it_ready(
 
 #[tokio::test]
 async fn what_the_api_server_forbids_is_told_and_keeps_it_from_being_ready() {
-    let address = free().await;
+    let address = nobody().await;
     let api = ApiServer::default();
     *api.forbidden.lock().unwrap() = "validatingwebhookconfigurations".to_owned();
     let _listening = api.listen(address).await;
@@ -209,7 +185,7 @@ async fn what_the_api_server_forbids_is_told_and_keeps_it_from_being_ready() {
 
 #[tokio::test]
 async fn clients_must_show_what_the_configuration_asks_for_and_the_last_good_file_counts() {
-    let address = free().await;
+    let address = nobody().await;
     let api = ApiServer::default();
     let _listening = api.listen(address).await;
     let [clients, others] = [(); 2].map(|()| Authority::new("clients", now(), 86_400).unwrap());
@@ -242,7 +218,7 @@ async fn clients_must_show_what_the_configuration_asks_for_and_the_last_good_fil
 
 #[tokio::test]
 async fn where_files_are_used_readiness_waits_for_whoever_sets_ca_bundle() {
-    let address = free().await;
+    let address = nobody().await;
     let api = ApiServer::default();
     let _listening = api.listen(address).await;
     let config = "webhooks: {validating: tagwarden}\nshutdownDelay: 0s\n";
