@@ -8,6 +8,8 @@ mod leader;
 mod namespaces;
 mod pin_key;
 mod pull_secrets;
+#[cfg(test)]
+mod secret_double;
 mod services;
 mod webhook_configurations;
 

@@ -115,70 +115,11 @@ fn key(secret: &Secret, name: &str) -> Result<Option<KeyBytes>, String> {
 #[cfg(test)]
 mod tests {
     use super::{BYTES, PinKey};
-    use crate::cluster::Cluster;
-    use http::{Method, Request, Response};
-    use kube::client::Body;
+    use crate::cluster::secret_double::SecretServer;
     use serde_json::{Value, json};
-    use std::convert::Infallible;
-    use std::sync::{Arc, Mutex};
 
-    /// As much of an API server as one Secret needs. It stores what is created and answers as it is told to.
-    #[derive(Clone, Default)]
-    struct ApiServer {
-        stored: Arc<Mutex<Option<Value>>>,
-        /// Status codes for the next requests; then it works.
-        failures: Arc<Mutex<Vec<u16>>>,
-        asked: Arc<Mutex<Vec<String>>>,
-    }
-
-    impl ApiServer {
-        fn key(&self) -> PinKey {
-            let server = self.clone();
-            let service = tower::service_fn(move |request: Request<Body>| {
-                let server = server.clone();
-                async move { Ok::<_, Infallible>(server.answer(request).await) }
-            });
-            PinKey::of(&Cluster::of(kube::Client::new(service, "default")), "tagwarden")
-        }
-
-        async fn answer(&self, request: Request<Body>) -> Response<Body> {
-            let asked = format!("{} {}", request.method(), request.uri().path());
-            self.asked.lock().unwrap().push(asked);
-            let failure = self.failures.lock().unwrap().pop();
-            if let Some(code) = failure.filter(|code| *code != 0) {
-                return status(code, if code == 404 { "NotFound" } else { "Failing" });
-            }
-            if request.method() == Method::GET {
-                let stored = self.stored.lock().unwrap().clone();
-                return stored.map_or_else(|| status(404, "NotFound"), |stored| response(200, &stored));
-            }
-            let body = request.into_body().collect_bytes().await.unwrap();
-            let body: Value = serde_json::from_slice(&body).unwrap();
-            let mut stored = self.stored.lock().unwrap();
-            // A create meets nothing, an update what it read.
-            let met = stored.as_ref().map(|stored| &stored["metadata"]["resourceVersion"]);
-            if met != body["metadata"].get("resourceVersion") {
-                return status(409, "Conflict");
-            }
-            *stored = Some(body);
-            response(201, stored.as_ref().unwrap())
-        }
-
-        fn asked(&self) -> Vec<String> {
-            std::mem::take(&mut self.asked.lock().unwrap())
-        }
-    }
-
-    fn status(code: u16, reason: &str) -> Response<Body> {
-        let message = "secret words";
-        response(
-            code,
-            &json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": reason, "code": code, "message": message}),
-        )
-    }
-
-    fn response(code: u16, body: &Value) -> Response<Body> {
-        Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+    fn key(server: &SecretServer) -> PinKey {
+        PinKey::of(&server.cluster(), "tagwarden")
     }
 
     fn secret(data: Value) -> Value {
@@ -189,12 +130,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_replica_makes_the_key_and_the_others_take_it() {
-        let server = ApiServer::default();
-        let first = server.key().agree(&[1; BYTES]).await.unwrap();
+        let server = SecretServer::default();
+        let first = key(&server).agree(&[1; BYTES]).await.unwrap();
         assert_eq!((*first.current, first.previous.is_none()), ([1; BYTES], true));
         let path = "/api/v1/namespaces/tagwarden/secrets";
         assert_eq!(server.asked(), [format!("GET {path}/tagwarden-pins"), format!("POST {path}")]);
-        let second = server.key().agree(&[2; BYTES]).await.unwrap();
+        let second = key(&server).agree(&[2; BYTES]).await.unwrap();
         assert_eq!(*second.current, [1; BYTES]);
         assert_eq!(server.asked(), [format!("GET {path}/tagwarden-pins")]);
     }
@@ -202,33 +143,34 @@ mod tests {
     #[tokio::test]
     async fn an_empty_secret_is_filled_by_the_first_replica() {
         let empty = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tagwarden-pins", "resourceVersion": "7", "labels": {"a": "b"}}});
-        let server = ApiServer::default();
+        let server = SecretServer::default();
         *server.stored.lock().unwrap() = Some(empty.clone());
-        assert_eq!(*server.key().agree(&[1; BYTES]).await.unwrap().current, [1; BYTES]);
+        assert_eq!(*key(&server).agree(&[1; BYTES]).await.unwrap().current, [1; BYTES]);
         let path = "/api/v1/namespaces/tagwarden/secrets/tagwarden-pins";
         assert_eq!(server.asked(), [format!("GET {path}"), format!("PUT {path}")]);
-        let stored = server.stored.lock().unwrap().clone().unwrap();
-        assert_eq!(stored["metadata"], empty["metadata"], "its labels stay");
-        assert_eq!(*server.key().agree(&[2; BYTES]).await.unwrap().current, [1; BYTES]);
+        let mut metadata = empty["metadata"].clone();
+        metadata["resourceVersion"] = json!("8");
+        assert_eq!(server.stored()["metadata"], metadata, "its labels stay");
+        assert_eq!(*key(&server).agree(&[2; BYTES]).await.unwrap().current, [1; BYTES]);
     }
 
     #[tokio::test]
     async fn who_comes_second_to_make_it_reads_it() {
-        let server = ApiServer::default();
+        let server = SecretServer::default();
         *server.stored.lock().unwrap() = Some(secret(json!({"key": ZEROS})));
         // The first GET does not see it yet.
         server.failures.lock().unwrap().push(404);
-        let keys = server.key().agree(&[2; BYTES]).await.unwrap();
+        let keys = key(&server).agree(&[2; BYTES]).await.unwrap();
         assert_eq!(*keys.current, [0; BYTES]);
         assert_eq!(server.asked().len(), 3);
     }
 
     #[tokio::test]
     async fn a_rotated_key_comes_with_the_one_before() {
-        let server = ApiServer::default();
+        let server = SecretServer::default();
         let ones = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
         *server.stored.lock().unwrap() = Some(secret(json!({"key": ones, "previous": ZEROS})));
-        let keys = server.key().agree(&[2; BYTES]).await.unwrap();
+        let keys = key(&server).agree(&[2; BYTES]).await.unwrap();
         assert_eq!((*keys.current, keys.previous.map(|key| *key)), ([1; BYTES], Some([0; BYTES])));
     }
 
@@ -258,10 +200,10 @@ mod tests {
                 "cannot read the Secret tagwarden-pins: the API server cannot be asked, or its answer not be read",
             ),
         ] {
-            let server = ApiServer::default();
+            let server = SecretServer::default();
             *server.failures.lock().unwrap() = failures;
             *server.stored.lock().unwrap() = Some(stored).filter(|stored| !stored.is_null());
-            assert_eq!(server.key().agree(&[2; BYTES]).await.err().as_deref(), Some(expected));
+            assert_eq!(key(&server).agree(&[2; BYTES]).await.err().as_deref(), Some(expected));
         }
     }
 }

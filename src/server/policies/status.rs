@@ -83,7 +83,8 @@ impl Writer {
                 continue;
             }
             let mut patch = status.clone();
-            if patch["hash"].is_null() {
+            if patch.get("hash").is_none() {
+                // A merge patch takes a key out only where it says null.
                 patch["hash"] = Value::Null;
             }
             match self.objects.write_status(name, &object.uid, &patch).await {
