@@ -8,6 +8,7 @@ mod demo;
 mod engine;
 mod explain;
 mod facts;
+mod files;
 mod hook;
 mod registries;
 mod report;

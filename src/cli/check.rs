@@ -1,6 +1,5 @@
 //! `tagwarden check`: manifests in, findings out, by the same two functions as in admission.
 
-mod files;
 mod judge;
 mod objects;
 
@@ -11,10 +10,10 @@ use clap::{Args, ValueEnum};
 
 use super::engine::EngineArgs;
 use super::facts::Learner;
+use super::files::{self, Found};
 use super::report::{Format, Input, Report, format, json, plain};
 use super::{Exit, Surroundings, written};
-use crate::document::{self, Color, Diagnostic, Source, render};
-use files::Found;
+use crate::document::{self, Source};
 use judge::Judge;
 pub(super) use judge::owner;
 use objects::Part;
@@ -123,7 +122,7 @@ fn judge_all(args: &CheckArgs, judge: &mut Judge<'_>, surroundings: &mut Surroun
             Ok(text) => judge_text(Input { name, text }, judge, &mut report, surroundings)?,
             Err(problem) => {
                 report.summary.broken += 1;
-                complain(&[*problem], "", surroundings);
+                files::complain(&[*problem], "", surroundings);
             }
         }
     }
@@ -158,16 +157,8 @@ fn judge_text(
     }
     if !problems.is_empty() {
         report.summary.broken += 1;
-        complain(&problems, &input.text, surroundings);
+        files::complain(&problems, &input.text, surroundings);
     }
     report.inputs.push(input);
     Ok(())
-}
-
-/// Shows what is wrong with an input, in full, on standard error.
-fn complain(problems: &[Diagnostic], text: &str, surroundings: &mut Surroundings<'_>) {
-    for problem in problems {
-        // A closed standard error takes nothing from the verdict.
-        let _ = writeln!(surroundings.err, "{}", render(problem, text, Color::Never));
-    }
 }

@@ -1,12 +1,13 @@
-//! Which files a check reads: those named, those below the directories named, and standard input.
+//! Which files a verb reads: those named, those below the directories named, and standard input; and what is wrong
+//! with them.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::cli::report;
-use crate::document::{Diagnostic, Source};
+use super::{Surroundings, report};
+use crate::document::{Color, Diagnostic, Source, render};
 
 /// Bytes that one input may have. Rendered charts of whole platforms are a few megabytes.
 const MAX_BYTES: u64 = 64 << 20;
@@ -115,6 +116,14 @@ fn cannot_read(name: &str, error: &io::Error) -> Diagnostic {
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// Shows what is wrong with an input, in full, on standard error.
+pub(super) fn complain(problems: &[Diagnostic], text: &str, surroundings: &mut Surroundings<'_>) {
+    for problem in problems {
+        // A closed standard error takes nothing from the verdict.
+        let _ = writeln!(surroundings.err, "{}", render(problem, text, Color::Never));
+    }
 }
 
 /// A path as messages show it.
