@@ -15,6 +15,8 @@ mod report;
 mod resolve;
 mod schema;
 mod serve;
+#[cfg_attr(not(test), expect(dead_code, reason = "pin and check --values, which read it, come next"))]
+mod values_file;
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
