@@ -19,4 +19,5 @@ pub use schema::{Later, schema_of};
 pub use source::Source;
 pub use structural::structural_schema_of;
 
+pub(crate) use path::push_key;
 pub(crate) use read::{choice, object};

@@ -12,8 +12,9 @@ use clap::{Args, ValueEnum};
 use super::engine::EngineArgs;
 use super::facts::Learner;
 use super::files;
-use super::report::{Format, Report, format, json, plain};
-use super::{Exit, Surroundings, written};
+use super::outputs::Outputs;
+use super::report::{Format, Report, json, plain};
+use super::{Exit, Surroundings};
 use judge::Judge;
 pub(super) use judge::owner;
 
@@ -37,9 +38,8 @@ pub struct CheckArgs {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
-    /// The output's format: `plain` or `json`
-    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = format)]
-    format: Format,
+    #[command(flatten)]
+    outputs: Outputs<Format>,
     /// Exit 1 also for findings that only warn, or that are only audited
     #[arg(long, value_enum, value_name = "MODE", conflicts_with = "exit_zero")]
     fail_on: Option<FailOn>,
@@ -70,8 +70,6 @@ struct Later {
     values: Option<String>,
     #[arg(long, hide = true, value_parser = not_yet)]
     layout: Option<String>,
-    #[arg(long, hide = true, value_parser = not_yet)]
-    output: Option<String>,
 }
 
 fn not_yet(_: &str) -> Result<String, String> {
@@ -88,11 +86,10 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
     let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner };
     let report = inputs::judge_all(files::find(&args.paths), &judge, surroundings)?;
     let verdict = exit(args, &report);
-    let printed = match args.format {
-        Format::Plain => plain::write(&report, surroundings.color, surroundings.out),
-        Format::Json => json::write(&report, surroundings.out),
-    };
-    written(printed, verdict)
+    args.outputs.write(verdict, surroundings, |format, color, out| match format {
+        Format::Plain => plain::write(&report, color, out),
+        Format::Json => json::write(&report, out),
+    })
 }
 
 /// 2 where something could not be judged, else 1 where a finding weighs enough, else 3 where a fact was missing.
