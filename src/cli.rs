@@ -10,11 +10,13 @@ mod explain;
 mod facts;
 mod files;
 mod hook;
+mod init;
 mod registries;
 mod report;
 mod resolve;
 mod schema;
 mod serve;
+mod test;
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -28,9 +30,11 @@ pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
+pub use init::InitArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
+pub use test::TestArgs;
 
 use crate::document::Color;
 use crate::policy::Seconds;
@@ -62,10 +66,14 @@ pub enum Verb {
     Serve(ServeArgs),
     /// Judge manifests: files, directories, or `-` for standard input
     Check(CheckArgs),
+    /// Run the tests beside policies, offline
+    Test(TestArgs),
     /// Show every step from an image reference to its verdict
     Explain(ExplainArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
+    /// Write a commented starter policy, its test, and their schemas for the editor
+    Init(InitArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
@@ -191,6 +199,8 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Check(args) => check::run(&args, surroundings),
         Verb::Explain(args) => explain::run(&args, surroundings),
         Verb::Resolve(args) => resolve::run(&args, surroundings),
+        Verb::Test(args) => test::run(&args, surroundings),
+        Verb::Init(args) => init::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Hook(args) => hook::run(&args, surroundings),
