@@ -11,12 +11,15 @@ mod facts;
 mod files;
 mod hook;
 mod init;
+mod outputs;
 mod registries;
 mod report;
 mod resolve;
 mod schema;
 mod serve;
 mod test;
+#[cfg_attr(not(test), expect(dead_code, reason = "pin and check --values, which read it, come next"))]
+mod values_file;
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};

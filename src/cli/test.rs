@@ -17,7 +17,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::files::{self, Found};
-use super::{Exit, Surroundings, written};
+use super::outputs::Outputs;
+use super::{Exit, Surroundings};
 use crate::document::Diagnostic;
 use crate::policy::{Coverage, Difference, Seen};
 use crate::watch::is_test_file;
@@ -52,15 +53,15 @@ pub struct TestArgs {
     /// The same, and exit 1 where less than this percentage is touched
     #[arg(long, value_name = "PERCENT", conflicts_with = "filter")]
     coverage_threshold: Option<Threshold>,
-    /// The output's format
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Plain)]
-    format: Format,
+    #[command(flatten)]
+    outputs: Outputs<Format>,
 }
 
 /// The output formats of `test`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people
+    #[default]
     Plain,
     /// For programs
     Json,
@@ -128,17 +129,19 @@ pub(super) fn run(args: &TestArgs, surroundings: &mut Surroundings<'_>) -> anyho
         && report.outcomes.is_empty()
         && report.broken == 0
     {
-        bail!("no case has '{}' in 'FILE: NAME': run without --filter to see their names", files::shown(filter.as_ref()));
+        bail!(
+            "no case has '{}' in 'FILE: NAME': run without --filter to see their names",
+            files::shown(filter.as_ref())
+        );
     }
     let failed = if report.failed() > 0 { Exit::Violation } else { Exit::Clean };
     let covered = coverage::verdict(report.coverage.as_ref(), args.coverage_threshold);
     let broken = if report.broken > 0 { Exit::Error } else { Exit::Clean };
-    let printed = match args.format {
-        Format::Plain => plain::write(&report, args, surroundings),
-        Format::Json => json::write(&report, surroundings.out),
-        Format::Junit => junit::write(&report, surroundings.out),
-    };
-    written(printed, failed.and(covered).and(broken))
+    args.outputs.write(failed.and(covered).and(broken), surroundings, |format, color, out| match format {
+        Format::Plain => plain::write(&report, args, color, out),
+        Format::Json => json::write(&report, out),
+        Format::Junit => junit::write(&report, out),
+    })
 }
 
 /// The files of tests that the paths stand for, each once.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::file::ApiVersion;
-use super::{Answer, Asked, Failure, ImageLabels, Lookup, Resolved, Source, Undecided, printable};
 use super::test_file::TestDocument;
+use super::{Answer, Asked, Failure, ImageLabels, Lookup, Resolved, Source, Undecided, printable};
 use crate::document::{self, Diagnostic, Node, Read, Reader, Spanned, Table, Value, choice, object, parse};
 use crate::image::{DigestBuf, Reference};
 

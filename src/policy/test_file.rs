@@ -17,7 +17,9 @@ use super::{
     Decision, FactsFile, Failure, FindingId, ImageUse, Labels, Mode, NoPolicy, NonCanonicalHost, PolicySet, Request,
     Seconds, Settings, Stage, TrustedLabels, Undecided, Verdict, decide, gather, printable,
 };
-use crate::document::{Diagnostic, Node, Read, Reader, Source, Spanned, Table, Value, choice, nearest, object, parse, schema_of};
+use crate::document::{
+    Diagnostic, Node, Read, Reader, Source, Spanned, Table, Value, choice, nearest, object, parse, schema_of,
+};
 
 choice! {
     /// What kind of document this is.
@@ -192,7 +194,8 @@ impl Read for FindingCode {
         };
         let Some(id) = FindingId::ALL.iter().find(|id| id.code() == text) else {
             let codes = Self::codes();
-            let error = reader.error(node.span.clone(), format!("'{}' is not the id of a finding", printable(text, 60)));
+            let error =
+                reader.error(node.span.clone(), format!("'{}' is not the id of a finding", printable(text, 60)));
             error.help.push(match nearest(text, &codes) {
                 Some(near) => format!("did you mean '{near}'?"),
                 None => format!("ids: {}", codes.join(", ")),
@@ -243,7 +246,8 @@ impl TestFile {
         let mut reader = Reader::new(source);
         let mut roots = documents.iter().map(|document| &document.root).filter(|root| root.value != Value::Null);
         let first = roots.next();
-        let read = first.filter(|root| is_test(root, &mut reader)).and_then(|root| TestDocument::read(root, &mut reader));
+        let read =
+            first.filter(|root| is_test(root, &mut reader)).and_then(|root| TestDocument::read(root, &mut reader));
         let file = read.map(|read| check::file(read, &mut reader));
         if first.is_none() && syntax.is_empty() {
             let empty = Diagnostic::of_file(source.name(), "there is no document in this file");
@@ -270,13 +274,13 @@ impl TestFile {
 
     /// The request that asks for a verdict on an object of this file.
     #[must_use]
-    pub fn request<'a>(&'a self, kind: &'a str, namespace: &'a str, name: &'a str, is_pod: bool) -> Request<'a> {
+    pub fn request<'a>(&'a self, group: &str, kind: &'a str, namespace: &'a str, name: &'a str) -> Request<'a> {
         Request {
             kind,
             namespace: Some(namespace),
             name,
             namespace_labels: self.namespaces.get(namespace),
-            is_pod,
+            is_pod: group.is_empty() && kind == "Pod",
             stage: if self.registry.is_some() { Stage::Command } else { Stage::Offline },
             now: self.now,
         }
@@ -284,12 +288,7 @@ impl TestFile {
 
     /// The verdict on images, with the facts of this file.
     #[must_use]
-    pub fn verdict<'a>(
-        &self,
-        policies: &'a PolicySet,
-        request: &Request<'a>,
-        images: &[ImageUse<'a>],
-    ) -> Verdict<'a> {
+    pub fn verdict<'a>(&self, policies: &'a PolicySet, request: &Request<'a>, images: &[ImageUse<'a>]) -> Verdict<'a> {
         let plan = policies.plan(request, images);
         let absent = |detail| Undecided::new(Failure::Unreachable, detail);
         let facts = match &self.registry {

@@ -8,7 +8,7 @@ use super::load::{RELATIVE, of_file, tidied};
 use crate::cli::check::objects::{Part, parts};
 use crate::cli::{Surroundings, files};
 use crate::document::{self, Source};
-use crate::policy::Text;
+use crate::policy::file::Text;
 
 /// Manifests by their paths as written.
 #[derive(Debug, Default)]
@@ -50,12 +50,7 @@ impl Manifests {
     }
 }
 
-fn read(
-    named: &Text,
-    folder: &Path,
-    source: &Source<'_>,
-    surroundings: &mut Surroundings<'_>,
-) -> Option<Vec<Object>> {
+fn read(named: &Text, folder: &Path, source: &Source<'_>, surroundings: &mut Surroundings<'_>) -> Option<Vec<Object>> {
     let path = folder.join(&named.value);
     let text = match files::read_file(&path) {
         Ok(text) => text,

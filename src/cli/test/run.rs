@@ -6,7 +6,8 @@ use super::{Outcome, Report};
 use crate::cli::{Surroundings, files};
 use crate::document::{Diagnostic, Source};
 use crate::image::Reference;
-use crate::policy::{Case, Coverage, FieldPath, ImageUse, List, Seen, Text};
+use crate::policy::file::Text;
+use crate::policy::{Case, Coverage, FieldPath, ImageUse, List, Request, Seen};
 
 /// Runs the cases of a file into the report; a case that cannot be judged makes the file a broken one.
 pub(super) fn file(mut loaded: Loaded, filter: Option<&str>, report: &mut Report, surroundings: &mut Surroundings<'_>) {
@@ -85,7 +86,8 @@ impl<'r> Run<'r> {
             reference: Reference::parse(&image.value),
             pin_proven: false,
         };
-        self.judge(case.kind(), case.namespace(), "", case.kind() == "Pod", &[image], None);
+        let request = self.loaded.file.request("", case.kind(), case.namespace(), "");
+        self.judge(&request, &[image], None);
     }
 
     /// One object of a manifest. How many of its images the case is about; an object that is never judged counts as one.
@@ -101,35 +103,30 @@ impl<'r> Run<'r> {
         }
         let collected = workloads.read_object(&object.group, &object.kind, &object.json, None);
         let container = case.container.as_ref().map(|container| container.value.as_str());
-        let is_pod = object.group.is_empty() && object.kind == "Pod";
-        self.judge(&object.kind, namespace, &object.name, is_pod, &collected.images(), container)
+        let request = self.loaded.file.request(&object.group, &object.kind, namespace, &object.name);
+        self.judge(&request, &collected.images(), container)
     }
 
-    fn judge(
-        &mut self,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-        is_pod: bool,
-        images: &[ImageUse<'_>],
-        container: Option<&str>,
-    ) -> usize {
+    /// How many images the verdict is about.
+    fn judge(&mut self, request: &Request<'_>, images: &[ImageUse<'_>], container: Option<&str>) -> usize {
         let Loaded { file, policies, .. } = self.loaded;
-        let request = file.request(kind, namespace, name, is_pod);
-        let verdict = file.verdict(policies, &request, images);
-        if let Some(coverage) = &mut self.coverage {
-            coverage.touch(policies, &request, &verdict);
+        let mut verdict = file.verdict(policies, request, images);
+        if container.is_some() {
+            verdict.images.retain(|image| image.container == container);
         }
-        self.seen.add(&verdict, container)
+        if let Some(coverage) = &mut self.coverage {
+            coverage.touch(policies, request, &verdict);
+        }
+        self.seen.add(&verdict)
     }
 
     fn no_container(&self, container: &Text, manifest: &Text, objects: &[Object]) -> Diagnostic {
         let shown = files::shown(container.value.as_ref());
-        let message = format!("no container of the name '{shown}' has an image in {}", files::shown(manifest.value.as_ref()));
+        let message =
+            format!("no container of the name '{shown}' has an image in {}", files::shown(manifest.value.as_ref()));
         let mut names = Vec::new();
         for object in objects {
-            let collected =
-                self.loaded.workloads.read_object(&object.group, &object.kind, &object.json, None);
+            let collected = self.loaded.workloads.read_object(&object.group, &object.kind, &object.json, None);
             names.extend(collected.images().iter().filter_map(|image| image.container).map(str::to_owned));
         }
         names.dedup();

@@ -107,7 +107,10 @@ fn case<'c>(case: &'c Case, has_registry: bool, names: &mut BTreeSet<&'c str>, r
         ("message", &case.message),
     ] {
         if let Some(text) = text.as_ref().filter(|text| text.value.trim().is_empty()) {
-            reader.error(text.span.clone(), format!("an empty '{key}'")).help.push("write it, or take the key out".to_owned());
+            reader
+                .error(text.span.clone(), format!("an empty '{key}'"))
+                .help
+                .push("write it, or take the key out".to_owned());
         }
     }
     findings(case, reader);

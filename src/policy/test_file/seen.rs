@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Case;
 use crate::document::Span;
 use crate::image::Reference;
-use crate::policy::{Check, Decision, Finding, FindingId, ImageVerdict, Mode, Pinning, Verdict};
+use crate::policy::{Check, Decision, Finding, FindingId, Mode, Pinning, Verdict};
 
 /// What became of everything that one case is about.
 #[derive(Clone, Debug, Default)]
@@ -72,13 +72,12 @@ impl Seen {
         self.decide(Decision::Allow);
     }
 
-    /// Takes in the verdict on an object; of its images only those of `container`, where one is named. Hands back how
-    /// many images that were.
-    pub fn add(&mut self, verdict: &Verdict<'_>, container: Option<&str>) -> usize {
-        let mut images = 0;
-        let chosen = |image: &&ImageVerdict<'_>| container.is_none() || image.container == container;
-        for image in verdict.images.iter().filter(chosen) {
-            images += 1;
+    /// Takes in the verdict on an object, and hands back how many images it is about.
+    ///
+    /// Images may have been taken out of the verdict: then those that are left decide, and what is wrong with the object
+    /// as a whole.
+    pub fn add(&mut self, verdict: &Verdict<'_>) -> usize {
+        for image in &verdict.images {
             self.decide(image.decision);
             self.findings.extend(image.findings().map(|finding| SeenFinding::of(finding, Some(image.image))));
             self.rules.extend(image.applied.iter().filter_map(|applied| applied.rule).map(str::to_owned));
@@ -86,14 +85,11 @@ impl Seen {
                 self.pinned.push(format!("{reference}@{digest}"));
             }
         }
-        if container.is_none() {
-            self.decide(verdict.decision);
-        }
-        for finding in verdict.object_findings.iter().filter(|_| container.is_none() || images > 0) {
+        for finding in &verdict.object_findings {
             self.decide(finding.mode.into());
             self.findings.push(SeenFinding::of(finding, None));
         }
-        images
+        verdict.images.len()
     }
 
     fn decide(&mut self, decision: Decision) {

@@ -1,0 +1,38 @@
+//! JUnit's XML: a suite a file, a test case a case.
+
+use std::io::{self, Write};
+
+use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
+
+use super::failure;
+use super::{Outcome, Report};
+use crate::document::Color;
+
+/// Writes the report.
+pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut junit = Junit::new("tagwarden test");
+    for (index, file) in report.files.iter().enumerate() {
+        let mut suite = TestSuite::new(&file.name);
+        let own = report.outcomes.iter().filter(|outcome| outcome.file == index);
+        suite.add_test_cases(own.map(|outcome| case(report, outcome)));
+        junit.add_test_suite(suite);
+    }
+    junit.serialize(&mut *out).map_err(io::Error::other)?;
+    out.flush()
+}
+
+fn case(report: &Report, outcome: &Outcome) -> TestCase {
+    let loaded = &report.files[outcome.file];
+    let status = match failure::diagnostic(loaded, outcome) {
+        None => TestCaseStatus::success(),
+        Some(diagnostic) => {
+            let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            failed.set_message(&diagnostic.message).set_type("verdict");
+            failed.set_description(failure::text(report, outcome, Color::Never).unwrap_or_default());
+            failed
+        }
+    };
+    let mut case = TestCase::new(&outcome.name, status);
+    case.set_classname(&loaded.name);
+    case
+}
