@@ -270,7 +270,17 @@ mod tests {
     #[test]
     fn only_policies_are_read_from_a_directory() {
         let directory = tempfile::tempdir().unwrap();
-        let files = ["b.yml", "a.yaml", "c.json", ".x.yaml", "a.test.yaml", "README.md"];
+        let files = [
+            "b.yml",
+            "a.yaml",
+            "c.json",
+            ".x.yaml",
+            "a.test.yaml",
+            "a.test.yml",
+            "a.test.json",
+            "v1.schema.json",
+            "README.md",
+        ];
         for name in files {
             fs::write(directory.path().join(name), "").unwrap();
         }

@@ -78,8 +78,8 @@ struct Report {
     outcomes: Vec<Outcome>,
     /// Cases that the filter left out.
     left_out: usize,
-    /// Files that could not be tested, or not in full.
-    broken: usize,
+    /// Files and directories that could not be tested, or not in full.
+    broken: Vec<String>,
     /// What the cases touched, where that was asked for.
     coverage: Option<Coverage>,
 }
@@ -122,12 +122,12 @@ pub(super) fn run(args: &TestArgs, surroundings: &mut Surroundings<'_>) -> anyho
     for path in test_files(&args.paths, &mut report, surroundings) {
         match loader.load(&path, surroundings) {
             Some(loaded) => run::file(loaded, args.filter.as_deref(), &mut report, surroundings),
-            None => report.broken += 1,
+            None => report.broken.push(files::shown(&path)),
         }
     }
     if let Some(filter) = &args.filter
         && report.outcomes.is_empty()
-        && report.broken == 0
+        && report.broken.is_empty()
     {
         bail!(
             "no case has '{}' in 'FILE: NAME': run without --filter to see their names",
@@ -136,7 +136,7 @@ pub(super) fn run(args: &TestArgs, surroundings: &mut Surroundings<'_>) -> anyho
     }
     let failed = if report.failed() > 0 { Exit::Violation } else { Exit::Clean };
     let covered = coverage::verdict(report.coverage.as_ref(), args.coverage_threshold);
-    let broken = if report.broken > 0 { Exit::Error } else { Exit::Clean };
+    let broken = if !report.broken.is_empty() { Exit::Error } else { Exit::Clean };
     args.outputs.write(failed.and(covered).and(broken), surroundings, |format, color, out| match format {
         Format::Plain => plain::write(&report, args, color, out),
         Format::Json => json::write(&report, out),
@@ -169,7 +169,7 @@ fn test_files(paths: &[PathBuf], report: &mut Report, surroundings: &mut Surroun
             tests.push(path.clone());
         }
     }
-    report.broken += problems.len();
+    report.broken.extend(problems.iter().map(|problem| problem.file.clone()));
     files::complain(&problems, "", surroundings);
     let mut seen = HashSet::new();
     tests.retain(|file| fs::canonicalize(file).map_or(true, |real| seen.insert(real)));

@@ -229,6 +229,8 @@ pub struct TestFile {
     pub config: Option<Text>,
     /// The settings written in the file, and the command line's own for the rest.
     pub settings: Settings,
+    /// Whether some are written in it.
+    pub has_settings: bool,
     /// At least one.
     pub cases: Vec<Case>,
     now: Seconds,

@@ -62,8 +62,8 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["check", "--values", "*", "x"], "not supported yet"),
         (&["check", "--layout", "l", "x"], "not supported yet"),
         (&["explain"], "<IMAGE>"),
-        (&["schema", "release"], "the schema `release` is not supported yet; use `policy`, `config` or `crd`"),
-        (&["schema", "polcy"], "there is no such schema; use `policy`, `config` or `crd`"),
+        (&["schema", "release"], "the schema `release` is not supported yet; use `policy`, `test`, `config` or `crd`"),
+        (&["schema", "polcy"], "there is no such schema; use `policy`, `test`, `config` or `crd`"),
     ] {
         let ran = scene.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {}", ran.stderr);

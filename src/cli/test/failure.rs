@@ -20,7 +20,10 @@ pub(super) fn text(report: &Report, outcome: &Outcome, color: Color) -> Option<S
     for difference in &outcome.differences {
         let (expected, seen) = (escaped(&difference.expected), escaped(&difference.seen));
         text.push_str(&format!("   {red}- {}: {expected}{end}\n", difference.key));
-        text.push_str(&format!("   {green}+ {}: {seen}{end}\n", difference.key));
+        // Every message is told below, with what it belongs to.
+        if difference.key != "message" {
+            text.push_str(&format!("   {green}+ {}: {seen}{end}\n", difference.key));
+        }
     }
     for finding in &outcome.seen.findings {
         text.push_str(&format!("   seen: {}\n", line(finding)));
@@ -34,13 +37,18 @@ pub(super) fn diagnostic(loaded: &Loaded, outcome: &Outcome) -> Option<Diagnosti
     let keys: Vec<&str> = outcome.differences.iter().map(|difference| difference.key).collect();
     let what = match first.key {
         "expect" => format!("expected {}, seen {}", first.expected, first.seen),
-        _ => format!("another {} than expected", keys.join(", ")),
+        _ => format!("{} not as expected", keys.join(", ")),
+    };
+    let label = match first.key {
+        "message" => "no finding says this".to_owned(),
+        _ => format!("seen: {}", escaped(&first.seen)),
     };
     let message = format!("{}: {what}", escaped(&outcome.name));
     let source = Source::new(&loaded.name, &loaded.text);
     let case = &loaded.file.cases[outcome.case];
-    let diagnostic = source.error(first.span.clone(), message).label(format!("seen: {}", escaped(&first.seen)));
-    Some(diagnostic.help(format!("see every step: {}", command(loaded, case))))
+    let diagnostic = source.error(first.span.clone(), message).label(label);
+    let without = if loaded.file.has_settings { " (without the 'settings' of this file)" } else { "" };
+    Some(diagnostic.help(format!("see every step{without}: {}", command(loaded, case))))
 }
 
 /// `TW120 tags, policy acme, rule first-party, mode enforce: latest is a floating tag`.
@@ -57,7 +65,8 @@ pub(super) fn line(finding: &SeenFinding) -> String {
     format!("{id} {check}{policy}{rule}{exception}, mode {mode}: {}", finding.message)
 }
 
-/// The command that shows how the verdict of a case comes about. Its clock is the machine's, and it knows no `settings`.
+/// The command that shows how the verdict of a case comes about. Its clock is the machine's, and it knows no `settings`:
+/// explain and check take those from a configuration file.
 fn command(loaded: &Loaded, case: &Case) -> String {
     let verb = if case.image.is_some() { "explain" } else { "check" };
     let mut words = vec!["tagwarden".to_owned(), verb.to_owned()];

@@ -16,6 +16,8 @@ struct Output<'r> {
     schema_version: u32,
     summary: Summary,
     cases: Vec<CaseOutput<'r>>,
+    /// Files and directories that could not be tested, or not in full.
+    broken: &'r [String],
     /// Null where it was not asked for.
     coverage: Option<CoverageOutput<'r>>,
 }
@@ -93,13 +95,13 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         passed: report.passed(),
         failed: report.failed(),
         left_out: report.left_out,
-        broken_files: report.broken,
+        broken_files: report.broken.len(),
     };
     // One index of lines a file, not one a case.
     let sources: Vec<Source<'_>> = report.files.iter().map(|file| Source::new(&file.name, &file.text)).collect();
     let cases = report.outcomes.iter().map(|outcome| case(outcome, report, &sources)).collect();
     let coverage = report.coverage.as_ref().map(coverage);
-    print(&Output { schema_version: SCHEMA_VERSION, summary, cases, coverage }, out)
+    print(&Output { schema_version: SCHEMA_VERSION, summary, cases, broken: &report.broken, coverage }, out)
 }
 
 fn case<'r>(outcome: &'r Outcome, report: &'r Report, sources: &[Source<'_>]) -> CaseOutput<'r> {

@@ -30,7 +30,7 @@ pub(super) fn write(report: &Report, args: &TestArgs, color: Color, out: &mut dy
     if let Some(coverage) = &report.coverage {
         covered(coverage, args, out)?;
     }
-    if !args.quiet || report.failed() > 0 || report.broken > 0 {
+    if !args.quiet || report.failed() > 0 || !report.broken.is_empty() {
         summary(report, out)?;
     }
     out.flush()
@@ -81,8 +81,8 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if report.left_out > 0 {
         write!(out, ", {} left out", report.left_out)?;
     }
-    if report.broken > 0 {
-        write!(out, "; not tested, or not in full: {}, see the errors", count(report.broken, "broken file"))?;
+    if !report.broken.is_empty() {
+        write!(out, "; not tested, or not in full: {}, see the errors", count(report.broken.len(), "broken file"))?;
     }
     writeln!(out)
 }

@@ -31,7 +31,9 @@ pub(super) fn file(mut loaded: Loaded, filter: Option<&str>, report: &mut Report
         let differences = seen.differences(case);
         report.outcomes.push(Outcome { file: index, case: at, name, seen, differences });
     }
-    report.broken += usize::from(is_broken);
+    if is_broken {
+        report.broken.push(loaded.name.clone());
+    }
     if let (Some(all), Some(own)) = (&mut report.coverage, coverage) {
         all.absorb(own);
     }

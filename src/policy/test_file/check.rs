@@ -34,6 +34,7 @@ pub(super) fn file(read: TestDocument, reader: &mut Reader<'_>) -> TestFile {
     TestFile {
         policies: read.policies.value,
         config: read.config,
+        has_settings: read.settings.is_some(),
         settings: read.settings.map_or_else(Settings::default, |settings| settings.value.into()),
         cases: read.cases.value,
         now: read.now.0,
