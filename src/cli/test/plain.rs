@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::coverage::permille;
+use super::coverage::{Threshold, permille};
 use super::failure::{self, escaped};
 use super::{Report, TestArgs};
 use crate::document::Color;
@@ -27,21 +27,22 @@ pub(super) fn write(report: &Report, args: &TestArgs, color: Color, out: &mut dy
     for text in report.outcomes.iter().filter_map(|outcome| failure::text(report, outcome, color)) {
         writeln!(out, "{text}")?;
     }
-    if let Some(coverage) = &report.coverage {
-        covered(coverage, args, out)?;
+    let missed = report.coverage.as_ref().zip(args.coverage_threshold).filter(|(all, least)| least.is_missed_by(all));
+    let summed = !args.quiet || report.failed() > 0 || !report.broken.is_empty();
+    if let Some(coverage) = report.coverage.as_ref().filter(|_| !args.quiet || args.coverage || missed.is_some()) {
+        covered(coverage, missed.map(|(_, least)| least), out)?;
+        if summed {
+            writeln!(out)?;
+        }
     }
-    if !args.quiet || report.failed() > 0 || !report.broken.is_empty() {
+    if summed {
         summary(report, out)?;
     }
     out.flush()
 }
 
-/// What no case touches; quiet, only where that is too much.
-fn covered(coverage: &Coverage, args: &TestArgs, out: &mut dyn Write) -> io::Result<()> {
-    let missed = args.coverage_threshold.filter(|threshold| threshold.is_missed_by(coverage));
-    if args.quiet && missed.is_none() && !args.coverage {
-        return Ok(());
-    }
+/// What no case touches, and how much that leaves.
+fn covered(coverage: &Coverage, missed: Option<Threshold>, out: &mut dyn Write) -> io::Result<()> {
     for (file, item) in coverage.items().filter(|(_, item)| !item.touched) {
         writeln!(out, "not touched: {file}:{}:{}: {}", item.line, item.column, named(item))?;
     }
@@ -49,7 +50,7 @@ fn covered(coverage: &Coverage, args: &TestArgs, out: &mut dyn Write) -> io::Res
     let below = missed.map_or_else(String::new, |threshold| format!(", less than {}", threshold.shown()));
     writeln!(
         out,
-        "coverage: {} of {} touched, {}.{} %{below}\n",
+        "coverage: {} of {} touched, {}.{} %{below}",
         coverage.touched(),
         count(coverage.total(), "part"),
         permille / 10,

@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::{Case, Expectation, Table, TestDocument, TestFile, Text};
-use crate::document::{Diagnostic, Reader, Source, Span, nearest};
+use crate::document::{Diagnostic, Reader, Source, Span, Spanned, nearest};
 use crate::image::Reference;
 use crate::policy::compile::NAME_LABEL;
 use crate::policy::{FactsFile, PolicySet, Settings, printable};
 
 /// The file as it is used; what is wrong with it is noted.
 pub(super) fn file(read: TestDocument, reader: &mut Reader<'_>) -> TestFile {
-    if read.policies.value.is_empty() {
+    if is_empty(&read.policies, reader) {
         let error = reader.error(read.policies.span, "no policy is tested here");
         error.help.push("name at least one file or directory of policies".to_owned());
     }
-    if read.cases.value.is_empty() {
+    if is_empty(&read.cases, reader) {
         let error = reader.error(read.cases.span, "a file of tests without a case tests nothing");
         error.help.push("write a case: {image: \"registry.example.com/acme/api:latest\", expect: deny}".to_owned());
     }
@@ -54,6 +54,13 @@ fn namespaces(
         (name.value, labels)
     };
     read.into_iter().flat_map(|table| table.0).map(labelled).collect()
+}
+
+/// Whether a list is written without an element. One whose elements do not fit is empty as well, and was told.
+fn is_empty<T>(list: &Spanned<Vec<T>>, reader: &Reader<'_>) -> bool {
+    let written = reader.source.text().get(list.span.start..).and_then(|text| text.strip_prefix('['));
+    let without = written.is_some_and(|text| text.trim_start().starts_with(']'));
+    list.value.is_empty() && (without || reader.diagnostics.is_empty())
 }
 
 /// A namespace's name, as the API server would accept it.
@@ -121,7 +128,7 @@ fn case<'c>(case: &'c Case, has_registry: bool, names: &mut BTreeSet<&'c str>, r
 /// What is expected of findings fits what is expected of the whole.
 fn findings(case: &Case, reader: &mut Reader<'_>) {
     if let Some(ids) = &case.ids {
-        if ids.value.is_empty() {
+        if is_empty(ids, reader) {
             let error = reader.error(ids.span.clone(), "an empty list of ids");
             error.help.push("name the findings; 'expect: allow' says that there are none".to_owned());
         }
