@@ -122,10 +122,26 @@ pub struct Surroundings<'w> {
     pub err: &'w mut dyn Write,
     /// Whether `out` is coloured.
     pub color: Color,
+    /// The columns of the terminal that `out` is; none: it is none.
+    pub width: Option<usize>,
     /// Whether `err` is told what takes long.
     pub progress: Progress,
     /// Seconds since the epoch; exceptions expire by it.
     pub now: Seconds,
+}
+
+/// How an output is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Screen {
+    /// Whether it is coloured.
+    color: Color,
+    /// The columns of the terminal that it is; none: lines may be as long as they are.
+    width: Option<usize>,
+}
+
+impl Screen {
+    /// That of a file.
+    const FILE: Screen = Screen { color: Color::Never, width: None };
 }
 
 /// Whether people are told what a verb waits for.

@@ -13,7 +13,7 @@ use super::engine::EngineArgs;
 use super::facts::Learner;
 use super::files;
 use super::outputs::Outputs;
-use super::report::{Format, Report, json, plain};
+use super::report::{self, CheckFormat, Passed, Report};
 use super::{Exit, Surroundings};
 use judge::Judge;
 pub(super) use judge::owner;
@@ -39,7 +39,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
-    outputs: Outputs<Format>,
+    outputs: Outputs<CheckFormat>,
     /// Exit 1 also for findings that only warn, or that are only audited
     #[arg(long, value_enum, value_name = "MODE", conflicts_with = "exit_zero")]
     fail_on: Option<FailOn>,
@@ -83,13 +83,11 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
         bail!("no policy to check against: name a directory of policy files with --policies DIR");
     };
     let learner = Learner::new(&engine.origin, policies);
-    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner };
+    let passed = if args.outputs.want(CheckFormat::Junit) { Passed::Listed } else { Passed::Counted };
+    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner, passed };
     let report = inputs::judge_all(files::find(&args.paths), &judge, surroundings)?;
     let verdict = exit(args, &report);
-    args.outputs.write(verdict, surroundings, |format, color, out| match format {
-        Format::Plain => plain::write(&report, color, out),
-        Format::Json => json::write(&report, out),
-    })
+    args.outputs.write(verdict, surroundings, |format, screen, out| report::write(&report, format, screen, out))
 }
 
 /// 2 where something could not be judged, else 1 where a finding weighs enough, else 3 where a fact was missing.

@@ -137,8 +137,8 @@ pub(super) fn run(args: &TestArgs, surroundings: &mut Surroundings<'_>) -> anyho
     let failed = if report.failed() > 0 { Exit::Violation } else { Exit::Clean };
     let covered = coverage::verdict(report.coverage.as_ref(), args.coverage_threshold);
     let broken = if !report.broken.is_empty() { Exit::Error } else { Exit::Clean };
-    args.outputs.write(failed.and(covered).and(broken), surroundings, |format, color, out| match format {
-        Format::Plain => plain::write(&report, args, color, out),
+    args.outputs.write(failed.and(covered).and(broken), surroundings, |format, screen, out| match format {
+        Format::Plain => plain::write(&report, args, screen.color, out),
         Format::Json => json::write(&report, out),
         Format::Junit => junit::write(&report, out),
     })

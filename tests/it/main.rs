@@ -10,6 +10,7 @@ mod cli_check;
 mod cli_demo;
 mod cli_explain;
 mod cli_facts;
+mod cli_formats;
 mod cli_hook;
 mod cli_init;
 mod cli_policies;

@@ -151,6 +151,7 @@ fn judge_input(input: &Input, judge: &Judge<'_>) -> anyhow::Result<Judged> {
 fn broken(problem: &Diagnostic) -> Judged {
     let mut judged = Judged::default();
     judged.report.summary.broken = 1;
+    judged.report.broken.push(problem.clone());
     judged.problems.push(render(problem, "", Color::Never));
     judged
 }
@@ -180,6 +181,7 @@ fn judge_text(name: &str, text: &str, judge: &Judge<'_>) -> anyhow::Result<Judge
     if !problems.is_empty() {
         judged.report.summary.broken = 1;
         judged.problems = problems.iter().map(|problem| render(problem, text, Color::Never)).collect();
+        judged.report.broken = problems;
     }
     Ok(judged)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::objects::Object;
 use crate::cli::engine::{Engine, EngineArgs};
 use crate::cli::facts::Learner;
-use crate::cli::report::{Located, ObjectName, Place, Report, Subject};
+use crate::cli::report::{Located, ObjectName, Passed, PassedImage, Place, Report, Subject, label};
 use crate::document::{Node, Source};
 use crate::policy::{Facts, Finding, IMAGE_BYTES, Owner, PolicySet, Request, Seconds, Verdict, decide, printable};
 
@@ -21,6 +21,8 @@ pub(super) struct Judge<'p> {
     pub now: Seconds,
     /// Where facts come from, and what was learned so far.
     pub learner: Learner<'p>,
+    /// Whether images without a finding are kept.
+    pub passed: Passed,
 }
 
 /// Where an object was found.
@@ -79,6 +81,9 @@ impl Judge<'_> {
             report.summary.notes.push(format!("{named}: {}: {note}", printable(image.image, IMAGE_BYTES)));
         }
         self.locate(&verdict, &facts, &named, object, context, report);
+        if self.passed == Passed::Listed {
+            list(&verdict, &collected.warnings, &named, context, report);
+        }
         Ok(())
     }
 
@@ -109,6 +114,24 @@ impl Judge<'_> {
             }
         }
     }
+}
+
+/// Notes the images that nothing is wrong with, and those that were not judged.
+fn list(verdict: &Verdict<'_>, deferred: &[String], named: &ObjectName, context: &Context<'_>, report: &mut Report) {
+    let image = |label: String, image: &str, skipped: Option<&str>| PassedImage {
+        file: Arc::clone(context.template.unwrap_or(context.file)),
+        object: named.clone(),
+        label,
+        image: image.to_owned(),
+        skipped: skipped.map(str::to_owned),
+    };
+    let uncovered = verdict.policies.is_empty().then_some("no policy covers the namespace");
+    let passed = verdict.images.iter().filter(|image| image.findings().next().is_none());
+    report.passed.extend(passed.map(|found| image(label(found.list, found.container), found.image, uncovered)));
+    // Each names its field and says why.
+    report
+        .passed
+        .extend(deferred.iter().map(|why| image(why.clone(), "", Some("it is judged when its Pod is created"))));
 }
 
 /// Whom a policy names as its owner.

@@ -2,20 +2,21 @@
 
 use std::io::{self, Write};
 
-use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::failure;
 use super::{Outcome, Report};
+use crate::cli::report::junit;
 use crate::document::Color;
 
 /// Writes the report.
 pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let mut junit = Junit::new("tagwarden test");
+    let mut suites = Vec::new();
     for (index, file) in report.files.iter().enumerate() {
         let mut suite = TestSuite::new(&file.name);
         let own = report.outcomes.iter().filter(|outcome| outcome.file == index);
         suite.add_test_cases(own.map(|outcome| case(report, outcome)));
-        junit.add_test_suite(suite);
+        suites.push(suite);
     }
     // Whoever reads this report alone must not take a file that was never tested for one that passed.
     for file in &report.broken {
@@ -25,10 +26,9 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         case.set_classname(file);
         let mut suite = TestSuite::new(file);
         suite.add_test_case(case);
-        junit.add_test_suite(suite);
+        suites.push(suite);
     }
-    junit.serialize(&mut *out).map_err(io::Error::other)?;
-    out.flush()
+    junit::write("tagwarden test", suites, out)
 }
 
 fn case(report: &Report, outcome: &Outcome) -> TestCase {
