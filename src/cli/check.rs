@@ -16,7 +16,7 @@ use super::facts::Learner;
 use super::files;
 use super::outputs::Outputs;
 use super::path_pattern::PathPattern;
-use super::report::{Format, Report, json, plain};
+use super::report::{self, CheckFormat, Passed, Report};
 use super::{Exit, Surroundings};
 use base::Base;
 use inputs::{ENVIRONMENT, NAMESPACE, Patterns};
@@ -44,7 +44,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
-    outputs: Outputs<Format>,
+    outputs: Outputs<CheckFormat>,
     /// Exit 1 also for findings that only warn, or that are only audited
     #[arg(long, value_enum, value_name = "MODE", conflicts_with = "exit_zero")]
     fail_on: Option<FailOn>,
@@ -105,14 +105,12 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
         Some(revision) => Some(Base::read(&args.paths, revision, &engine.workloads)?),
         None => None,
     };
-    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner, base };
+    let passed = if args.outputs.want(CheckFormat::Junit) { Passed::Listed } else { Passed::Counted };
+    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner, base, passed };
     let patterns = Patterns { values: &args.values, layout: args.layout.as_ref() };
     let report = inputs::judge_all(files::find(&args.paths), &judge, &patterns, surroundings)?;
     let verdict = exit(args, &report);
-    args.outputs.write(verdict, surroundings, |format, color, out| match format {
-        Format::Plain => plain::write(&report, color, out),
-        Format::Json => json::write(&report, out),
-    })
+    args.outputs.write(verdict, surroundings, |format, screen, out| report::write(&report, format, screen, out))
 }
 
 /// 2 where something could not be judged, else 1 where a finding weighs enough, else 3 where a fact was missing.

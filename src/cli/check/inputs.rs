@@ -229,6 +229,7 @@ impl Origin<'_> {
 fn broken(problem: &Diagnostic) -> Judged {
     let mut judged = Judged::default();
     judged.report.summary.broken = 1;
+    judged.report.broken.push(problem.clone());
     judged.problems.push(render(problem, "", Color::Never));
     judged
 }
@@ -264,6 +265,7 @@ fn judge_text(name: &str, text: &str, origin: &Origin<'_>, judge: &Judge<'_>) ->
     if !problems.is_empty() {
         judged.report.summary.broken = 1;
         judged.problems = problems.iter().map(|problem| render(problem, text, Color::Never)).collect();
+        judged.report.broken = problems;
     }
     Ok(judged)
 }

@@ -6,7 +6,7 @@ use super::base::{Base, OldFile};
 use super::objects::Object;
 use crate::cli::engine::{Engine, EngineArgs};
 use crate::cli::facts::Learner;
-use crate::cli::report::{Located, ObjectName, Place, Report, Subject};
+use crate::cli::report::{Located, ObjectName, Passed, PassedImage, Place, Report, Subject, label};
 use crate::document::{Node, Source};
 use crate::policy::{
     Facts, FieldPath, Finding, IMAGE_BYTES, Owner, PolicySet, Request, Seconds, Verdict, decide, printable,
@@ -26,6 +26,8 @@ pub(super) struct Judge<'p> {
     pub learner: Learner<'p>,
     /// What the repository held before; none: everything is judged.
     pub base: Option<Base>,
+    /// Whether images without a finding are kept.
+    pub passed: Passed,
 }
 
 /// Where an object was found.
@@ -90,6 +92,7 @@ impl Judge<'_> {
             field.and_then(|field| object.node.at(&field.to_string())).unwrap_or_else(|| object.anchor())
         };
         self.locate(&verdict, &facts, Some(&named), context, report, node);
+        self.list(&verdict, &collected.warnings, Some(&named), context, report);
         Ok(())
     }
 
@@ -114,6 +117,33 @@ impl Judge<'_> {
         for (image, note) in verdict.images.iter().flat_map(|image| image.notes.iter().map(move |note| (image, note))) {
             report.summary.notes.push(format!("{about}: {}: {note}", printable(image.image, IMAGE_BYTES)));
         }
+    }
+
+    /// Lists the images that nothing is wrong with and those that were not judged, where a format asks for them.
+    pub(super) fn list(
+        &self,
+        verdict: &Verdict<'_>,
+        deferred: &[String],
+        object: Option<&ObjectName>,
+        context: &Context<'_>,
+        report: &mut Report,
+    ) {
+        if self.passed == Passed::Counted {
+            return;
+        }
+        let image = |label: String, image: &str, skipped: Option<&str>| PassedImage {
+            file: Arc::clone(context.template.unwrap_or(context.file)),
+            object: object.cloned(),
+            label,
+            image: image.to_owned(),
+            skipped: skipped.map(str::to_owned),
+        };
+        let uncovered = verdict.policies.is_empty().then_some("no policy covers the namespace");
+        let passed = verdict.images.iter().filter(|image| image.findings().next().is_none());
+        report.passed.extend(passed.map(|found| image(label(found.list, found.container), found.image, uncovered)));
+        // Each names its field and says why.
+        let later = deferred.iter().map(|why| image(why.clone(), "", Some("it is judged when its Pod is created")));
+        report.passed.extend(later);
     }
 
     /// Turns a verdict's findings into located ones; `node` is where a field is written, or the object as a whole.

@@ -25,21 +25,19 @@ fn finding(located: &Located, color: Color) -> String {
         Level::Note => Severity::Note,
     };
     diagnostic.code = Some(finding.id.code().to_owned());
-    diagnostic.label = located.subject.as_ref().map(|subject| match &subject.container {
-        Some(container) => format!("{} \"{}\"", subject.list.noun(), shown(container)),
-        None => subject.list.noun().to_owned(),
-    });
+    diagnostic.label = located.subject.as_ref().map(Subject::label);
     if let Some(place) = &located.place {
         diagnostic.file = shown(place.shown()).into_owned();
         diagnostic.line = place.line;
         diagnostic.column = place.column;
     }
     diagnostic.help = help(located);
+    diagnostic.help.extend(rendered(located));
     render_excerpt(&diagnostic, located.place.as_ref().map(|place| &place.excerpt), color)
 }
 
 /// What to do, who said so, whom to ask.
-fn help(located: &Located) -> Vec<String> {
+pub(super) fn help(located: &Located) -> Vec<String> {
     let finding = &located.finding;
     let mut lines = Vec::new();
     if let Some(instead) = &finding.use_instead {
@@ -66,14 +64,24 @@ fn help(located: &Located) -> Vec<String> {
     if !whom.is_empty() {
         lines.push(whom.join(", "));
     }
-    if let Some(place) = located.place.as_ref().filter(|place| place.template.is_some()) {
-        lines.push(format!("line {} is one of the rendered text, {}", place.line, shown(&place.file)));
-    }
     lines
 }
 
+/// That a line is none of the template that is named as its file.
+pub(super) fn rendered(located: &Located) -> Option<String> {
+    let place = located.place.as_ref().filter(|place| place.template.is_some())?;
+    Some(format!("line {} is one of the rendered text, {}", place.line, shown(&place.file)))
+}
+
+/// The last lines as one text.
+pub(super) fn summary_text(report: &Report) -> io::Result<String> {
+    let mut text = Vec::new();
+    summary(report, &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// The last lines: what was judged, with what result, and what was not.
-fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
     let tally = report.tally();
     let undecided = if tally.unresolved == 0 { String::new() } else { format!(", {} undecided", tally.unresolved) };
@@ -103,7 +111,7 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "no policy covers: namespace {}", names(&summary.uncovered))?;
     }
     for deferred in &summary.deferred {
-        writeln!(out, "not judged yet: {deferred}")?;
+        writeln!(out, "not judged yet: {}", shown(deferred))?;
     }
     for note in &summary.notes {
         writeln!(out, "note: {}", shown(note))?;
@@ -124,6 +132,6 @@ fn names(names: &[String]) -> String {
 }
 
 /// `1 file`, `2 files`.
-fn count(number: usize, noun: &str) -> String {
+pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
