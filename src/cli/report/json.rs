@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Located, Place, Report};
+use super::{Located, Place, Report, harmful};
 
 /// The version of every JSON output.
 pub(in crate::cli) const SCHEMA_VERSION: u32 = 1;
