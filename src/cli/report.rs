@@ -75,13 +75,17 @@ pub(super) fn write(report: &Report, format: CheckFormat, screen: Screen, out: &
 /// Text from a manifest or a file's name as a terminal may show it: what would move the cursor, colour, or turn the
 /// direction of writing is escaped.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let harmful = |c: char| c.is_control() || turns(c);
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }
     let escaped = |c: char| if harmful(c) { c.escape_default().to_string() } else { c.to_string() };
     Cow::Owned(text.chars().map(escaped).collect())
+}
+
+/// Whether a character acts on a terminal, or is none that every format can hold.
+fn harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// Everything that was judged, and everything that was not.

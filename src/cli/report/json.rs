@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Located, ObjectName, Place, Report};
+use super::{Located, ObjectName, Place, Report, harmful};
 
 /// The version of every JSON output.
 pub(in crate::cli) const SCHEMA_VERSION: u32 = 1;
@@ -138,7 +138,18 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
 
 /// Writes a value as indented JSON with a final newline.
 pub(in crate::cli) fn print(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)?;
+    let text = serde_json::to_string_pretty(value)?;
+    // What acts on a terminal stands in strings only, where it can be escaped; most of it is already.
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(|c| harmful(c) && c != '\n') {
+        out.write_all(rest[..at].as_bytes())?;
+        let mut chars = rest[at..].chars();
+        let mut units = [0; 2];
+        for unit in chars.next().unwrap_or_default().encode_utf16(&mut units) {
+            write!(out, "\\u{unit:04x}")?;
+        }
+        rest = chars.as_str();
+    }
+    writeln!(out, "{rest}")?;
     out.flush()
 }
