@@ -283,6 +283,7 @@ impl TestFile {
             name,
             namespace_labels: self.namespaces.get(namespace),
             is_pod: group.is_empty() && kind == "Pod",
+            environment: None,
             stage: if self.registry.is_some() { Stage::Command } else { Stage::Offline },
             now: self.now,
         }

@@ -123,7 +123,8 @@ pub(super) fn junit(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             status
         });
         let mut case = TestCase::new(name, status);
-        case.set_classname(passed.object.to_string());
+        let object = passed.object.as_ref().map_or_else(|| passed.file.to_string(), ToString::to_string);
+        case.set_classname(object);
         suites.of(&passed.file).add_test_case(case);
     }
     for broken in &report.broken {

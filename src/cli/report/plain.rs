@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{Located, Report, Subject, shown};
+use super::{Located, Report, SHOWN_BYTES, Subject, shown};
 use crate::document::{Color, Diagnostic, Severity, render_excerpt};
-use crate::policy::Level;
+use crate::policy::{Level, printable};
 
 /// Writes the report of a check.
 pub(in crate::cli) fn write(report: &Report, color: Color, out: &mut dyn Write) -> io::Result<()> {
@@ -42,6 +42,10 @@ pub(super) fn help(located: &Located) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(instead) = &finding.use_instead {
         lines.push(format!("use: {instead}"));
+    }
+    // In a values file the parts of an image stand apart.
+    if let (None, Some(Subject { image, field: Some(field), .. })) = (&located.object, &located.subject) {
+        lines.push(format!("image {} of {}", printable(image, SHOWN_BYTES), shown(field)));
     }
     if !finding.policy.is_empty() {
         // A rule without a name is already called `rule 2`.
@@ -111,6 +115,10 @@ pub(super) fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     for note in &summary.notes {
         writeln!(out, "note: {}", shown(note))?;
+    }
+    if summary.unchanged_files + summary.unchanged_images > 0 {
+        let (files, images) = (count(summary.unchanged_files, "file"), count(summary.unchanged_images, "image"));
+        writeln!(out, "not judged, unchanged: {files}, and {images} of other files")?;
     }
     if summary.broken > 0 {
         writeln!(out, "not judged, or not in full: {}, see the errors", count(summary.broken, "broken file"))?;
