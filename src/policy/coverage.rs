@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::compile::{ClassNames, Policy, Tags};
 use super::file::{self, PolicyDocument};
 use super::tags::Tag;
-use super::{Applied, FindingId, ImageVerdict, Pinning, PolicySet, Request, Verdict, printable};
+use super::{Applied, FindingId, ImageVerdict, Pinning, PolicySet, Request, Verdict};
 use crate::document::{Read, Reader, Source, Span, Value, parse};
 use crate::image::{Reference, is_pattern};
 
@@ -53,7 +53,7 @@ pub struct Item {
     pub policy: String,
     /// The rule that it belongs to, or that it is.
     pub rule: Option<String>,
-    /// What is written there: a name, a glob, an entry, an id.
+    /// What is written there, as it is written: a name, a glob, an entry, an id.
     pub shown: String,
     /// The line where it stands, from 1.
     pub line: usize,
@@ -202,7 +202,7 @@ impl Listing<'_> {
             what,
             policy: self.policy.name.clone(),
             rule: rule.map(str::to_owned),
-            shown: printable(shown, 120),
+            shown: shown.to_owned(),
             line,
             column,
             touched: false,

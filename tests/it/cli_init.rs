@@ -28,7 +28,18 @@ fn what_is_written_passes_its_tests_and_covers_the_policy() {
 #[test]
 fn it_tells_what_it_wrote_and_what_to_do_next() {
     let scene = Scene::new(&[]);
-    insta::assert_snapshot!(scene.run(&["init", "deploy/images"]).stdout, @"");
+    insta::assert_snapshot!(scene.run(&["init", "deploy/images"]).stdout, @r"
+        wrote deploy/images/policy.yaml
+        wrote deploy/images/policy.test.yaml
+        wrote deploy/images/fixtures/deployment.yaml
+        wrote deploy/images/imagepolicy-v1.schema.json
+        wrote deploy/images/imagepolicytest-v1.schema.json
+
+        The policy warns and refuses nothing. Next:
+          tagwarden lint deploy/images
+          tagwarden test --coverage deploy/images
+          tagwarden check --offline --policies deploy/images deploy/
+    ");
     for (kind, name) in [("policy", "policy"), ("test", "policy.test")] {
         let folder = scene.path().join("deploy/images");
         let text = fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();

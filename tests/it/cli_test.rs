@@ -82,13 +82,60 @@ fn failures_look_like_those_of_a_compiler() {
     let scene = scene(&failing());
     let ran = test(&scene, &["p"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout, @r#"
+        FAILED  p/acme.test.yaml: a release
+        ok      p/acme.test.yaml: latest
+        ok      p/acme.test.yaml: registry.example.com/acme/api:main
+
+        error: a release: expected warn, seen allow
+         --> p/acme.test.yaml:6:78
+          |
+        6 |   - {name: a release, image: "registry.example.com/acme/api:v1.4.2", expect: warn, ids: [TW110], rule: rule 2, exception: EX-1, messa...
+          |                                                                              ^^^^ seen: allow
+          |
+          = help: see every step: tagwarden explain --policies p --offline registry.example.com/acme/api:v1.4.2
+          - expect: warn
+          + expect: allow
+          - ids: TW110
+          + ids: none
+          - message: floats
+          - rule: rule 2
+          + rule: first-party
+          - exception: EX-1
+          + exception: none
+
+        3 cases, 2 passed, 1 failed
+    "#);
     let changed = POLICY.replace("mode: enforce", "mode: warn");
     scene.write("p/acme.yaml", changed.as_bytes());
     scene.write("p/acme.test.yaml", TEST.as_bytes());
     let ran = test(&scene, &["p", "--quiet", "--color", "always"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "the policy has changed, and its tests notice");
-    insta::assert_snapshot!(ran.stdout.replace('\u{1b}', "ESC"), @"");
+    insta::assert_snapshot!(ran.stdout.replace('\u{1b}', "ESC"), @r#"
+        ESC[1mESC[91merrorESC[0mESC[1m: latest: expected deny, seen warnESC[0m
+         ESC[1mESC[94m--> ESC[0mp/acme.test.yaml:7:75
+          ESC[1mESC[94m|ESC[0m
+        ESC[1mESC[94m7ESC[0m ESC[1mESC[94m|ESC[0m   - {name: latest, image: "registry.example.com/acme/api:latest", expect: deny, ids: [TW120]}
+          ESC[1mESC[94m|ESC[0m                                                                           ESC[1mESC[91m^^^^ESC[0m ESC[1mESC[91mseen: warnESC[0m
+          ESC[1mESC[94m|ESC[0m
+          ESC[1mESC[94m= ESC[0mESC[1mhelpESC[0m: see every step: tagwarden explain --policies p --offline registry.example.com/acme/api:latest
+          ESC[31m- expect: denyESC[0m
+          ESC[32m+ expect: warnESC[0m
+          seen: TW120 tags, policy acme-images, rule first-party, mode warn: latest is a floating tag; rule first-party accepts release (v1.2.3), build (build-\d+), tags like \d{8}
+
+        ESC[1mESC[91merrorESC[0mESC[1m: docker.io/library/nginx:1.27.3 in shop: expected deny, seen warnESC[0m
+         ESC[1mESC[94m--> ESC[0mp/acme.test.yaml:8:72
+          ESC[1mESC[94m|ESC[0m
+        ESC[1mESC[94m8ESC[0m ESC[1mESC[94m|ESC[0m   - {image: "docker.io/library/nginx:1.27.3", namespace: shop, expect: deny, ids: [TW110]}
+          ESC[1mESC[94m|ESC[0m                                                                        ESC[1mESC[91m^^^^ESC[0m ESC[1mESC[91mseen: warnESC[0m
+          ESC[1mESC[94m|ESC[0m
+          ESC[1mESC[94m= ESC[0mESC[1mhelpESC[0m: see every step: tagwarden explain --policies p --offline --namespace shop docker.io/library/nginx:1.27.3
+          ESC[31m- expect: denyESC[0m
+          ESC[32m+ expect: warnESC[0m
+          seen: TW110 registry, policy acme-images, mode warn: no rule names docker.io/library/nginx; rules name registry.example.com/acme/**, registry.example.com/team/**, registry.example.com/mirror/**
+
+        3 cases, 1 passed, 2 failed
+    "#);
 }
 
 #[test]
@@ -122,7 +169,7 @@ fn programs_read_the_same_in_json_and_junit() {
     assert_eq!(
         json["cases"][0],
         json!({
-            "file": "p/acme.test.yaml", "name": "registry.example.com/acme/api:main", "line": 8, "column": 63,
+            "file": "p/acme.test.yaml", "name": "registry.example.com/acme/api:main", "line": 8, "column": 59,
             "passed": true, "decision": "deny", "ids": ["TW120"], "pinned": [],
             "findings": [{
                 "id": "TW120", "check": "tags", "mode": "enforce", "policy": "acme-images", "rule": "first-party",
@@ -141,7 +188,39 @@ fn programs_read_the_same_in_json_and_junit() {
         serde_json::from_slice(&std::fs::read(scene.path().join("out.json")).unwrap()).unwrap();
     assert_eq!(written["broken"], json!(["p/broken.test.yaml"]));
     assert_eq!(written["cases"][0]["differences"][0], json!({"key": "expect", "expected": "warn", "seen": "allow"}));
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout, @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="tagwarden test" tests="4" failures="1" errors="1">
+            <testsuite name="p/acme.test.yaml" tests="3" skipped="0" errors="0" failures="1">
+                <testcase name="a release" classname="p/acme.test.yaml">
+                    <failure message="a release: expected warn, seen allow" type="verdict">error: a release: expected warn, seen allow
+         --&gt; p/acme.test.yaml:6:78
+          |
+        6 |   - {name: a release, image: &quot;registry.example.com/acme/api:v1.4.2&quot;, expect: warn, ids: [TW110], rule: rule 2, exception: EX-1, messa...
+          |                                                                              ^^^^ seen: allow
+          |
+          = help: see every step: tagwarden explain --policies p --offline registry.example.com/acme/api:v1.4.2
+          - expect: warn
+          + expect: allow
+          - ids: TW110
+          + ids: none
+          - message: floats
+          - rule: rule 2
+          + rule: first-party
+          - exception: EX-1
+          + exception: none
+        </failure>
+                </testcase>
+                <testcase name="latest" classname="p/acme.test.yaml"/>
+                <testcase name="registry.example.com/acme/api:main" classname="p/acme.test.yaml"/>
+            </testsuite>
+            <testsuite name="p/broken.test.yaml" tests="1" skipped="0" errors="1" failures="0">
+                <testcase name="the file can be tested" classname="p/broken.test.yaml">
+                    <error message="not tested, or not in full: see standard error" type="broken"/>
+                </testcase>
+            </testsuite>
+        </testsuites>
+    "#);
 }
 
 #[test]
@@ -212,7 +291,18 @@ fn a_threshold_that_is_missed_fails_and_several_files_add_up() {
     let scene = scene(&of_cases(first));
     let ran = test(&scene, &["p", "--coverage-threshold", "81"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout, @r"
+        ok      p/acme.test.yaml: registry.example.com/acme/api:v1.4.2
+        ok      p/acme.test.yaml: registry.example.com/team/api:build-7
+        ok      p/acme.test.yaml: registry.example.com/acme/api:20260301
+        ok      p/acme.test.yaml: registry.example.com/mirror/nginx:1.27.3
+
+        not touched: p/acme.yaml:14:20: override sandbox-*: audit, policy acme-images
+        not touched: p/acme.yaml:16:11: exception EX-1, policy acme-images
+        coverage: 8 of 10 parts touched, 80.0 %, less than 81 %
+
+        4 cases, 4 passed, 0 failed
+    ");
     assert_eq!(test(&scene, &["p", "--coverage-threshold", "80"]).code, 0);
     assert_eq!(test(&scene, &["p", "--quiet", "--coverage-threshold", "81"]).code, 1);
     let json = test(&scene, &["p", "--coverage", "--format", "json"]).json();
@@ -251,16 +341,16 @@ fn the_tests_beside_the_example_policies_pass_and_touch_every_part() {
 #[test]
 fn broken_files_are_told_with_their_places_and_the_others_are_tested() {
     let good = ("p/acme.test.yaml", TEST);
-    let manifest = |named: &str| of_cases(&[&format!("{{manifest: {named}, expect: allow}}").as_str()]);
+    let manifest = |named: &str| of_cases(&[format!("{{manifest: {named}, expect: allow}}").as_str()]);
     let manifests = [manifest("nowhere.yaml"), manifest("values.yaml"), manifest("bad.yaml"), manifest("m.yaml")];
     let container = manifests[3].replace("expect", "container: web, expect");
     let cases: &[(&str, &str)] = &[
         ("", "there is no document in this file"),
-        ("apiVersion:\ttagwarden.dev/v1\n\tkind: x\n", "x.test.yaml:2:1"),
+        ("apiVersion:\ttagwarden.dev/v1\n\tkind: x\n", "p/x.test.yaml:1:13"),
         (&TEST.replace("now:", "policies: []\nnow:"), "the key 'policies' stands twice in one map"),
         (&TEST.replace("acme.yaml", "nowhere.yaml"), "p/nowhere.yaml: cannot be read: no such file or directory"),
         (&TEST.replace("acme.yaml", "empty"), "there is no policy file in this directory"),
-        (&TEST.replace("acme.yaml", "broken.yaml"), "p/broken.yaml:5:10"),
+        (&TEST.replace("acme.yaml", "broken.yaml"), "p/broken.yaml:5:9"),
         (&TEST.replace("cases:", "config: nowhere.yaml\ncases:"), "p/nowhere.yaml: cannot be read"),
         (&TEST.replace("cases:", "config: broken.yaml\ncases:"), "unknown key 'metadata'"),
         (&format!("{TEST}---\n{TEST}"), "a second document in a file of tests"),
@@ -358,4 +448,9 @@ fn a_thousand_cases_are_one_run() {
     assert!(ran.code == 0 && ran.stdout.ends_with("\n1000 cases, 1000 passed, 0 failed\n"), "{}", ran.stderr);
     scene.write("p/acme.test.yaml", format!("{}{}", of_cases(&[]), cases.replacen("allow", "deny", 1)).as_bytes());
     assert_eq!(test(&scene, &["p", "--quiet"]).code, 1);
+    // Whoever has read enough closes the pipe, while there is more to come than it holds.
+    let mut child = scene.command(&["test", "p", "--format", "json"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = child.wait_with_output().unwrap();
+    assert_eq!((ran.status.code(), ran.stderr), (Some(1), Vec::new()));
 }

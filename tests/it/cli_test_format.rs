@@ -210,7 +210,10 @@ fn every_mistake_in_a_case_is_told_with_its_place() {
             assert!(ran.stderr.contains(said), "{case}: {said}: {}", ran.stderr);
         }
         assert!(
-            ran.stderr.contains("= help: ") || said.contains("missing") || said.contains("twice"),
+            ran.stderr.contains("= help: ")
+                || said.contains("missing")
+                || said.contains("expected")
+                || said.contains("twice"),
             "{}",
             ran.stderr
         );
@@ -236,7 +239,69 @@ fn every_mistake_of_a_file_is_told_at_once() {
         (ran.code, ran.stdout.as_str()),
         (2, "0 cases, 0 passed, 0 failed; not tested, or not in full: 1 broken file, see the errors\n")
     );
-    insta::assert_snapshot!(ran.stderr, @"");
+    insta::assert_snapshot!(ran.stderr, @r"
+        error: 'tagwarden.dev/v2' is not a value of this key
+         --> t.test.yaml:1:13
+          |
+        1 | apiVersion: tagwarden.dev/v2
+          |             ^^^^^^^^^^^^^^^^
+          |
+          = help: did you mean 'tagwarden.dev/v1'?
+
+        error: '2026-03-01' is not a moment
+         --> t.test.yaml:4:6
+          |
+        4 | now: 2026-03-01
+          |      ^^^^^^^^^^
+          |
+          = help: write one with its offset, as RFC 3339 does: 2026-03-01T00:00:00Z
+
+        error: unknown key 'label'
+         --> t.test.yaml:6:10
+          |
+        6 |   Shop: {label: {a: b}}
+          |          ^^^^^
+          |
+          = help: did you mean 'labels'?
+
+        error: 'warned' is not a value of this key
+          --> t.test.yaml:10:21
+           |
+        10 | settings: {maxMode: warned, noPolicies: deny}
+           |                     ^^^^^^
+           |
+           = help: did you mean 'warn'?
+
+        error: unknown key 'noPolicies'
+          --> t.test.yaml:10:29
+           |
+        10 | settings: {maxMode: warned, noPolicies: deny}
+           |                             ^^^^^^^^^^
+           |
+           = help: did you mean 'noPolicy'?
+
+        error: 'never' is not a value of this key
+          --> t.test.yaml:13:33
+           |
+        13 |   - {name: a, image: a, expect: never}
+           |                                 ^^^^^
+           |
+           = help: valid values: allow, audit, warn, deny, unresolved
+
+        error: the key 'expect' is missing here
+          --> t.test.yaml:14:5
+           |
+        14 |   - {}
+           |     ^^
+
+        error: unknown key 'case'
+          --> t.test.yaml:15:1
+           |
+        15 | case: []
+           | ^^^^
+           |
+           = help: did you mean 'cases'?
+    ");
     let ran = run(
         "apiVersion: tagwarden.dev/v1\nkind: ImagePolicyTest\npolicies: []\nnow: 2026-03-01T00:00:00Z\n\
                    config: a.yaml\nsettings: {}\nnamespaces: {-a: {}}\nregistry: {nginx: {}}\ncases: []\n",

@@ -17,16 +17,18 @@ pub(super) fn text(report: &Report, outcome: &Outcome, color: Color) -> Option<S
         Color::Never => ("", "", ""),
         Color::Always => ("\u{1b}[31m", "\u{1b}[32m", "\u{1b}[0m"),
     };
+    // Below the sign in front of the help, which stands behind the number of the line.
+    let indent = " ".repeat(diagnostic.line.to_string().len() + 1);
     for difference in &outcome.differences {
         let (expected, seen) = (escaped(&difference.expected), escaped(&difference.seen));
-        text.push_str(&format!("   {red}- {}: {expected}{end}\n", difference.key));
+        text.push_str(&format!("{indent}{red}- {}: {expected}{end}\n", difference.key));
         // Every message is told below, with what it belongs to.
         if difference.key != "message" {
-            text.push_str(&format!("   {green}+ {}: {seen}{end}\n", difference.key));
+            text.push_str(&format!("{indent}{green}+ {}: {seen}{end}\n", difference.key));
         }
     }
     for finding in &outcome.seen.findings {
-        text.push_str(&format!("   seen: {}\n", line(finding)));
+        text.push_str(&format!("{indent}seen: {}\n", line(finding)));
     }
     Some(text)
 }

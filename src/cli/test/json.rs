@@ -152,7 +152,6 @@ fn coverage(coverage: &Coverage) -> CoverageOutput<'_> {
     CoverageOutput {
         touched: coverage.touched(),
         total: coverage.total(),
-        #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
         percent: permille(coverage) as f64 / 10.0,
         untouched: untouched.collect(),
     }

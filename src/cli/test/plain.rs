@@ -63,7 +63,7 @@ fn named(item: &Item) -> String {
     let shown = match item.what {
         // A rule without a name is already called `rule 2`.
         What::Rule if item.shown.starts_with("rule ") => item.shown.clone(),
-        what => format!("{} {}", what.name(), item.shown),
+        what => format!("{} {}", what.name(), escaped(&item.shown)),
     };
     let rule = match &item.rule {
         Some(rule) if item.what != What::Rule => match rule.starts_with("rule ") {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Case, Expectation, Table, TestDocument, TestFile, Text};
-use crate::document::{Diagnostic, Reader, Source, Span, Spanned, nearest};
+use crate::document::{Diagnostic, Reader, Source, Spanned, nearest};
 use crate::image::Reference;
 use crate::policy::compile::NAME_LABEL;
 use crate::policy::{FactsFile, PolicySet, Settings, printable};
@@ -82,6 +82,8 @@ fn case<'c>(case: &'c Case, has_registry: bool, names: &mut BTreeSet<&'c str>, r
             let error = reader.error(manifest.span.clone(), "a case has an image or a manifest, not both");
             error.help.push("make two cases of it".to_owned());
         }
+        // One that is there and does not fit was told.
+        (None, None) if !reader.diagnostics.is_empty() => {}
         (None, None) => {
             let error = reader.error(case.expect.span.clone(), "this case has neither 'image' nor 'manifest'");
             error.help.push("say what is judged".to_owned());
@@ -175,7 +177,8 @@ fn pinned(case: &Case, has_registry: bool, reader: &mut Reader<'_>) {
 
 /// Rules and exceptions that cases name and no policy has.
 pub(super) fn names(file: &TestFile, policies: &PolicySet, source: &Source<'_>) -> Vec<Diagnostic> {
-    let rules = policies.policies.iter().flat_map(|policy| &policy.rules).map(|rule| rule.name.as_str()).collect();
+    let rules: Vec<&str> =
+        policies.policies.iter().flat_map(|policy| &policy.rules).map(|rule| rule.name.as_str()).collect();
     let exceptions: Vec<&str> = policies.exceptions().map(|(id, _)| id).collect();
     let mut reader = Reader::new(source);
     for case in &file.cases {
@@ -185,11 +188,10 @@ pub(super) fn names(file: &TestFile, policies: &PolicySet, source: &Source<'_>) 
     reader.diagnostics
 }
 
-fn known(what: &str, named: Option<&Text>, candidates: &Vec<&str>, reader: &mut Reader<'_>) {
+fn known(what: &str, named: Option<&Text>, candidates: &[&str], reader: &mut Reader<'_>) {
     let Some(named) = named.filter(|named| !candidates.contains(&named.value.as_str())) else { return };
-    let span: Span = named.span.clone();
     let shown = printable(&named.value, 60);
-    let error = reader.error(span, format!("no policy under test has the {what} '{shown}'"));
+    let error = reader.error(named.span.clone(), format!("no policy under test has the {what} '{shown}'"));
     error.help.push(match nearest(&named.value, candidates) {
         Some(near) => format!("did you mean '{near}'?"),
         None if candidates.is_empty() => format!("they have no {what} at all"),
