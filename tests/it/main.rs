@@ -24,6 +24,7 @@ mod cli_test_format;
 mod cli_usage;
 mod coverage;
 mod diagnostics;
+mod docs;
 mod hostile;
 mod https_connections;
 mod https_lifecycle;
