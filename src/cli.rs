@@ -4,13 +4,16 @@
 //! tests can look at it and a closed pipe is an error like any other.
 
 mod check;
+mod completions;
 mod demo;
 mod engine;
 mod explain;
 mod facts;
 mod files;
 mod hook;
+mod man;
 mod outputs;
+mod path_pattern;
 mod registries;
 mod report;
 mod resolve;
@@ -27,10 +30,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::CheckArgs;
+pub use completions::CompletionsArgs;
 pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
+pub use man::ManArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -73,6 +78,10 @@ pub enum Verb {
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
     Demo(DemoArgs),
+    /// Print what a shell completes
+    Completions(CompletionsArgs),
+    /// Print manual pages
+    Man(ManArgs),
     /// What the chart's hooks run, inside the cluster
     Hook(HookArgs),
 }
@@ -212,6 +221,8 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
+        Verb::Completions(args) => completions::run(&args, surroundings),
+        Verb::Man(args) => man::run(&args, surroundings),
         Verb::Hook(args) => hook::run(&args, surroundings),
     };
     ended.unwrap_or_else(|error| {

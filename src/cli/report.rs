@@ -115,8 +115,8 @@ pub(super) enum Passed {
 pub(super) struct PassedImage {
     /// The input, or the template that Helm made it from.
     pub file: Arc<str>,
-    /// The object it is in.
-    pub object: ObjectName,
+    /// The object it is in; none for a values file.
+    pub object: Option<ObjectName>,
     /// `container "api"`, say.
     pub label: String,
     /// As written.
@@ -146,6 +146,10 @@ pub(super) struct Summary {
     pub deferred: Vec<String>,
     /// What is to be known although nothing is wrong (an answer that is old because the registry fails), a line each.
     pub notes: Vec<String>,
+    /// Files that are as they were at the revision of `--diff-base`, and were not judged.
+    pub unchanged_files: usize,
+    /// Images of the others that are as they were.
+    pub unchanged_images: usize,
     /// Files that could not be judged, in full or in part.
     pub broken: usize,
 }
@@ -209,12 +213,16 @@ impl Report {
             infrastructure,
             deferred,
             notes,
+            unchanged_files,
+            unchanged_images,
             broken,
         } = other.summary;
         let summary = &mut self.summary;
         summary.files += files;
         summary.objects += objects;
         summary.images += images;
+        summary.unchanged_files += unchanged_files;
+        summary.unchanged_images += unchanged_images;
         summary.broken += broken;
         for (kind, count) in skipped_kinds {
             *summary.skipped_kinds.entry(kind).or_default() += count;

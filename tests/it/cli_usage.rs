@@ -9,7 +9,7 @@ fn help_and_version_go_to_standard_output() {
     let scene = Scene::new(&[]);
     let version = scene.run(&["--version"]);
     assert_eq!((version.code, version.stdout.as_str()), (0, concat!("tagwarden ", env!("CARGO_PKG_VERSION"), "\n")));
-    for verb in ["serve", "check", "explain", "resolve", "schema", "demo", "hook"] {
+    for verb in ["serve", "check", "explain", "resolve", "schema", "demo", "completions", "man", "hook"] {
         let help = scene.run(&[verb, "--help"]);
         assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{verb}");
         assert!(help.stdout.contains(&format!("Usage: tagwarden {verb}")), "{}", help.stdout);
@@ -55,9 +55,6 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["explain", "--facts", "f", "--offline", "x"], "cannot be used with"),
         (&["resolve"], "<IMAGE>"),
         (&["resolve", "--format", "table", "a.b/c"], "[possible values: plain, json]"),
-        (&["check", "--diff-base", "main", "x"], "not supported yet"),
-        (&["check", "--values", "*", "x"], "not supported yet"),
-        (&["check", "--layout", "l", "x"], "not supported yet"),
         (&["explain"], "<IMAGE>"),
         (&["explain", "--format", "sarif", "a.b/c"], "[possible values: plain, json]"),
         (&["schema", "release"], "the schema `release` is not supported yet; use `policy`, `config` or `crd`"),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::problem::{Problem, Region, Rule, Run, Site};
-use super::{Located, Place, Report, SHOWN_BYTES, junit, plain, shown};
+use super::{Located, Place, Report, SHOWN_BYTES, Subject, junit, plain, shown};
 use crate::cli::files::STDIN;
 use crate::policy::{FindingId, Level, printable};
 
@@ -43,7 +43,10 @@ fn problem(located: &Located, here: Option<&Path>) -> Problem {
     let finding = &located.finding;
     let object = located.object.as_ref();
     let subject = located.subject.as_ref();
+    let written = |subject: &Subject| format!("{}, image {}", subject.label(), image(&subject.image));
+    let about = plain::value(located).or_else(|| subject.map(written));
     let mut help = plain::help(located);
+    help.retain(|line| Some(line) != about.as_ref());
     if let Some(place) = &located.place {
         help.extend(origin(place));
     }
@@ -61,7 +64,7 @@ fn problem(located: &Located, here: Option<&Path>) -> Problem {
         title: Cow::Borrowed(finding.id.title()),
         level: finding.level,
         message: finding.message.clone(),
-        about: subject.map(|subject| format!("{}, image {}", subject.label(), image(&subject.image))),
+        about,
         help,
         site: located.place.as_ref().map(|place| site(place, here)),
         object: object.map(ToString::to_string),
@@ -123,7 +126,9 @@ pub(super) fn junit(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             status
         });
         let mut case = TestCase::new(name, status);
-        case.set_classname(passed.object.to_string());
+        if let Some(object) = &passed.object {
+            case.set_classname(object.to_string());
+        }
         suites.of(&passed.file).add_test_case(case);
     }
     for broken in &report.broken {

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{Located, Report, Subject, shown};
+use super::{Located, Report, SHOWN_BYTES, Subject, shown};
 use crate::document::{Color, Diagnostic, Severity, render_excerpt};
-use crate::policy::Level;
+use crate::policy::{Level, printable};
 
 /// Writes the report of a check.
 pub(in crate::cli) fn write(report: &Report, color: Color, out: &mut dyn Write) -> io::Result<()> {
@@ -43,6 +43,7 @@ pub(super) fn help(located: &Located) -> Vec<String> {
     if let Some(instead) = &finding.use_instead {
         lines.push(format!("use: {instead}"));
     }
+    lines.extend(value(located));
     if !finding.policy.is_empty() {
         // A rule without a name is already called `rule 2`.
         let named =
@@ -61,6 +62,14 @@ pub(super) fn help(located: &Located) -> Vec<String> {
         lines.push(whom.join(", "));
     }
     lines
+}
+
+/// The image of a finding in a values file, where its parts stand apart.
+pub(super) fn value(located: &Located) -> Option<String> {
+    let (None, Some(Subject { image, field: Some(field), .. })) = (&located.object, &located.subject) else {
+        return None;
+    };
+    Some(format!("image {} of {}", printable(image, SHOWN_BYTES), shown(field)))
 }
 
 /// That a line is none of the template that is named as its file.
@@ -111,6 +120,10 @@ pub(super) fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     for note in &summary.notes {
         writeln!(out, "note: {}", shown(note))?;
+    }
+    if summary.unchanged_files + summary.unchanged_images > 0 {
+        let (files, images) = (count(summary.unchanged_files, "file"), count(summary.unchanged_images, "image"));
+        writeln!(out, "not judged, unchanged: {files}, and {images} of other files")?;
     }
     if summary.broken > 0 {
         writeln!(out, "not judged, or not in full: {}, see the errors", count(summary.broken, "broken file"))?;
