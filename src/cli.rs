@@ -11,6 +11,7 @@ mod explain;
 mod facts;
 mod files;
 mod hook;
+mod init;
 mod man;
 mod outputs;
 mod path_pattern;
@@ -19,6 +20,7 @@ mod report;
 mod resolve;
 mod schema;
 mod serve;
+mod test;
 #[cfg_attr(not(test), expect(dead_code, reason = "pin and check --values, which read it, come next"))]
 mod values_file;
 
@@ -35,10 +37,12 @@ pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
+pub use init::InitArgs;
 pub use man::ManArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
+pub use test::TestArgs;
 
 use crate::document::Color;
 use crate::policy::Seconds;
@@ -70,10 +74,14 @@ pub enum Verb {
     Serve(ServeArgs),
     /// Judge manifests: files, directories, or `-` for standard input
     Check(CheckArgs),
+    /// Run the tests beside policies, offline
+    Test(TestArgs),
     /// Show every step from an image reference to its verdict
     Explain(ExplainArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
+    /// Write a commented starter policy, its test, and their schemas for the editor
+    Init(InitArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
@@ -219,6 +227,8 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Check(args) => check::run(&args, surroundings),
         Verb::Explain(args) => explain::run(&args, surroundings),
         Verb::Resolve(args) => resolve::run(&args, surroundings),
+        Verb::Test(args) => test::run(&args, surroundings),
+        Verb::Init(args) => init::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Completions(args) => completions::run(&args, surroundings),

@@ -32,16 +32,23 @@ pub(super) fn find(paths: &[PathBuf]) -> Vec<Found> {
         if path.as_os_str() == "-" {
             found.push(Found::Stdin);
         } else if path.is_dir() {
-            let before = found.len();
-            walk(path, &mut HashSet::new(), &mut found);
-            if found.len() == before {
+            let inside = below(path);
+            if inside.is_empty() {
                 let nothing = Diagnostic::of_file(&shown(path), "there is nothing to check in this directory");
                 found.push(Found::Problem(nothing.help("manifests end in .yaml, .yml or .json")));
             }
+            found.extend(inside);
         } else {
             found.push(Found::File(path.clone()));
         }
     }
+    found
+}
+
+/// What is below a directory, in name order; may be nothing.
+pub(super) fn below(directory: &Path) -> Vec<Found> {
+    let mut found = Vec::new();
+    walk(directory, &mut HashSet::new(), &mut found);
     found
 }
 

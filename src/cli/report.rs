@@ -115,7 +115,7 @@ pub(super) enum Passed {
 pub(super) struct PassedImage {
     /// The input, or the template that Helm made it from.
     pub file: Arc<str>,
-    /// The object it is in; none for a values file.
+    /// The object it is in; none: a values file.
     pub object: Option<ObjectName>,
     /// `container "api"`, say.
     pub label: String,

@@ -213,7 +213,7 @@ fn class_names(texts: &[Text], own: &OwnClasses, reader: &mut Reader<'_>) -> Cla
 
 impl ClassNames {
     /// Puts a class in by its name; false: there is none of that name. An own class hides a built-in one.
-    pub(super) fn add(&mut self, name: &str, own: &OwnClasses) -> bool {
+    pub(in crate::policy) fn add(&mut self, name: &str, own: &OwnClasses) -> bool {
         if let Some(index) = own.list.iter().position(|class| class.name == name) {
             self.own.push(index);
             return true;
