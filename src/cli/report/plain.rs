@@ -43,10 +43,7 @@ pub(super) fn help(located: &Located) -> Vec<String> {
     if let Some(instead) = &finding.use_instead {
         lines.push(format!("use: {instead}"));
     }
-    // In a values file the parts of an image stand apart.
-    if let (None, Some(Subject { image, field: Some(field), .. })) = (&located.object, &located.subject) {
-        lines.push(format!("image {} of {}", printable(image, SHOWN_BYTES), shown(field)));
-    }
+    lines.extend(value(located));
     if !finding.policy.is_empty() {
         // A rule without a name is already called `rule 2`.
         let named =
@@ -65,6 +62,14 @@ pub(super) fn help(located: &Located) -> Vec<String> {
         lines.push(whom.join(", "));
     }
     lines
+}
+
+/// The image of a finding in a values file, where its parts stand apart.
+pub(super) fn value(located: &Located) -> Option<String> {
+    let (None, Some(Subject { image, field: Some(field), .. })) = (&located.object, &located.subject) else {
+        return None;
+    };
+    Some(format!("image {} of {}", printable(image, SHOWN_BYTES), shown(field)))
 }
 
 /// That a line is none of the template that is named as its file.
