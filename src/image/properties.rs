@@ -184,6 +184,13 @@ proptest! {
     }
 
     #[test]
+    fn classes_are_those_of_the_automata(tag in tag()) {
+        let mut matched = Vec::new();
+        CLASS_AUTOMATA.all_matches(&tag, |id| matched.push(id));
+        prop_assert_eq!(language::classes_of(&matched), TagFacts::of(&tag).classes, "{}", tag);
+    }
+
+    #[test]
     fn helps_name_globs(glob in glob(), text in nearly_reference()) {
         for text in [glob, text] {
             let Err(error) = ImageGlob::parse_with_tag(&text) else { continue };
@@ -212,7 +219,9 @@ proptest! {
     #[test]
     fn name_globs_match_like_their_expression(glob in "[ab*-]{1,6}", names in proptest::collection::vec("[ab-]{0,6}", 1..20)) {
         let expression = Regex::new(&format!("\\A{}\\z", glob.replace('*', ".*"))).unwrap();
+        let own_expression = Regex::new(&format!("\\A{}\\z", NameGlob::parse(&glob).unwrap().to_regex())).unwrap();
         for name in names {
+            prop_assert_eq!(own_expression.is_match(&name), expression.is_match(&name), "{} {}", glob, name);
             prop_assert_eq!(NameGlob::parse(&glob).unwrap().matches(&name), expression.is_match(&name), "{} {}", glob, name);
         }
     }
@@ -271,6 +280,11 @@ static CLASS_PATTERNS: LazyLock<Vec<(Class, bool, Regex)>> = LazyLock::new(|| {
 
 static ARCHITECTURE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("\\A(.+)-(amd64|arm64|arm-v7|ppc64le|s390x|386|riscv64)\\z").unwrap());
+
+static CLASS_AUTOMATA: LazyLock<GlobSet> = LazyLock::new(|| {
+    let all = Class::ALL.into_iter().fold(Classes::default(), Classes::with);
+    GlobSet::new(&tag_class_patterns(all)).unwrap()
+});
 
 fn classes_by_pattern(tag: &str) -> Classes {
     let base = ARCHITECTURE.captures(tag).map_or(tag, |parts| parts.get(1).unwrap().as_str());

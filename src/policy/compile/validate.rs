@@ -44,8 +44,8 @@ pub(super) fn policy(
             docs: owner.and_then(|o| o.docs.clone()),
         },
         namespaces,
-        allow_unmatched: says(spec.unmatched, AllowOrDeny::Allow),
-        deny_short_names: says(spec.short_names, AllowOrDeny::Deny),
+        allow_unmatched: says(spec.unmatched.as_ref(), AllowOrDeny::Allow),
+        deny_short_names: says(spec.short_names.as_ref(), AllowOrDeny::Deny),
         classes,
         rules: compiled.rules,
         images: compiled.images?,
@@ -213,7 +213,7 @@ fn class_names(texts: &[Text], own: &OwnClasses, reader: &mut Reader<'_>) -> Cla
 
 impl ClassNames {
     /// Puts a class in by its name; false: there is none of that name. An own class hides a built-in one.
-    pub(super) fn add(&mut self, name: &str, own: &OwnClasses) -> bool {
+    pub(in crate::policy) fn add(&mut self, name: &str, own: &OwnClasses) -> bool {
         if let Some(index) = own.list.iter().position(|class| class.name == name) {
             self.own.push(index);
             return true;
