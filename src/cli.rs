@@ -10,11 +10,14 @@ mod explain;
 mod facts;
 mod files;
 mod hook;
+mod outputs;
 mod registries;
 mod report;
 mod resolve;
 mod schema;
 mod serve;
+#[cfg_attr(not(test), expect(dead_code, reason = "pin and check --values, which read it, come next"))]
+mod values_file;
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};

@@ -41,8 +41,8 @@ fn contains(outer: &Span, inner: &Span) -> bool {
     begins && inner.end <= outer.end
 }
 
-/// A key that is no plain word is quoted: `tagClasses["my class"]`.
-fn push_key(path: &mut String, key: &str) {
+/// Lengthens a path by a key. One that is no plain word is quoted: `tagClasses["my class"]`.
+pub(crate) fn push_key(path: &mut String, key: &str) {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if !key.is_empty() && key.chars().all(plain) {
         if !path.is_empty() {
