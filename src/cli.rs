@@ -10,6 +10,7 @@ mod explain;
 mod facts;
 mod files;
 mod hook;
+mod lint;
 mod outputs;
 mod registries;
 mod report;
@@ -31,6 +32,7 @@ pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
+pub use lint::LintArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -67,6 +69,8 @@ pub enum Verb {
     Check(CheckArgs),
     /// Show every step from an image reference to its verdict
     Explain(ExplainArgs),
+    /// Find errors in policies, and what works in them but is probably not meant
+    Lint(LintArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
     /// Print the JSON Schema (draft-07) of a file format
@@ -193,6 +197,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         }),
         Verb::Check(args) => check::run(&args, surroundings),
         Verb::Explain(args) => explain::run(&args, surroundings),
+        Verb::Lint(args) => lint::run(&args, surroundings),
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
