@@ -21,7 +21,7 @@ pub use digest_buf::DigestBuf;
 pub use error::{ReferenceError, ReferenceErrorReason};
 pub use glob::{GlobError, ImageGlob};
 pub use glob_set::{GlobSet, is_pattern};
-pub use language::{Cell, Cells, Domain, tag_class_patterns};
+pub use language::{Cell, Cells, Domain, Refinement, tag_class_patterns};
 pub use name_glob::NameGlob;
 pub use reference::Reference;
 pub use refusal::{Refusal, Refusals};

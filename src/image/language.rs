@@ -9,6 +9,7 @@ mod domain;
 mod tag_classes;
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use regex_automata::dfa::Automaton as _;
 use regex_automata::hybrid::LazyStateID;
@@ -37,6 +38,8 @@ const SIZE_LIMIT: usize = 10 << 20;
 pub struct Cell {
     /// Ids of the patterns, ascending; may be none.
     pub matched: Vec<usize>,
+    /// The same for the patterns of a [`Refinement`].
+    pub refined: Vec<usize>,
     /// A text of the cell: a sample if one is in it, else a shortest one.
     pub example: String,
 }
@@ -50,18 +53,46 @@ pub struct Cells {
     pub complete: bool,
 }
 
+/// Patterns that cut a domain in the same way again and again, beside others that change. What is learned of their
+/// automaton in one walk is there for the next.
+#[derive(Debug)]
+pub struct Refinement {
+    automaton: DFA,
+    cache: Cache,
+}
+
+impl Refinement {
+    /// Of patterns as [`super::GlobSet`] reads them; pattern N is id N. None: they are too large.
+    pub fn of<P: AsRef<str>>(patterns: &[P]) -> Option<Self> {
+        let automaton = together(patterns)?;
+        Some(Refinement { cache: automaton.create_cache(), automaton })
+    }
+}
+
 impl Cells {
     /// Lists the cells of `domain` under `patterns` (as [`super::GlobSet`] reads them; pattern N is id N). Of several
     /// examples of a cell, one of `samples` is taken rather than a shortest text.
     #[must_use]
     pub fn of<P: AsRef<str>, S: AsRef<str>>(domain: Domain, patterns: &[P], samples: &[S]) -> Cells {
-        let Some(automaton) = together(patterns) else { return Cells::default() };
+        let mut unrefined = Refinement::of::<&str>(&[]);
+        unrefined.as_mut().map_or_else(Cells::default, |none| Self::refined(domain, none, patterns, samples))
+    }
+
+    /// The same where the patterns of `refinement` tell texts apart as well.
+    #[must_use]
+    pub fn refined<P: AsRef<str>, S: AsRef<str>>(
+        domain: Domain,
+        refinement: &mut Refinement,
+        patterns: &[P],
+        samples: &[S],
+    ) -> Cells {
+        let Some(mut own) = Refinement::of(patterns) else { return Cells::default() };
         let mut walk = Walk {
             texts: domain.texts(),
-            cache: automaton.create_cache(),
-            automaton: &automaton,
+            refinement,
+            patterns: &mut own,
             pairs: Vec::new(),
-            known: HashSet::new(),
+            known: HashSet::default(),
             seen: HashSet::new(),
             cells: Cells::default(),
         };
@@ -101,42 +132,51 @@ fn together<P: AsRef<str>>(patterns: &[P]) -> Option<DFA> {
     DFA::builder().configure(lazy).build_from_nfa(automaton).ok()
 }
 
-/// A state of each of the two automata, and how it was come by.
-struct Pair {
+/// A state of each automaton.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct States {
     text: StateID,
+    refinement: LazyStateID,
     patterns: LazyStateID,
-    /// Where it was come from, and by which byte.
+}
+
+/// States, and how they were come by.
+struct Pair {
+    states: States,
+    /// Where they were come from, and by which byte.
     from: Option<(u32, u8)>,
 }
 
 struct Walk<'w> {
     texts: &'static Texts,
-    automaton: &'w DFA,
-    cache: Cache,
+    refinement: &'w mut Refinement,
+    patterns: &'w mut Refinement,
     pairs: Vec<Pair>,
-    known: HashSet<(StateID, LazyStateID)>,
+    known: HashSet<States, BuildHasherDefault<Mixer>>,
     /// The cells found, by what matches.
-    seen: HashSet<Vec<usize>>,
+    seen: HashSet<(Vec<usize>, Vec<usize>)>,
     cells: Cells,
 }
 
 impl Walk<'_> {
     /// Walks to the end; none: it is too far.
     fn run<S: AsRef<str>>(&mut self, samples: &[S]) -> Option<()> {
-        let anchored = Input::new("").anchored(Anchored::Yes);
-        let text = self.texts.automaton.start_state_forward(&anchored).ok()?;
-        let patterns = self.automaton.start_state_forward(&mut self.cache, &anchored).ok()?;
+        let start = States {
+            text: self.texts.automaton.start_state_forward(&Input::new("").anchored(Anchored::Yes)).ok()?,
+            refinement: self.refinement.start()?,
+            patterns: self.patterns.start()?,
+        };
         for sample in samples {
-            self.sample(text, patterns, sample.as_ref())?;
+            self.sample(start, sample.as_ref())?;
         }
         let alphabet = self.alphabet();
-        self.reach(text, patterns, None)?;
+        self.reach(start, None)?;
         let mut level = 0..1;
         for length in 0..=self.texts.longest {
             for at in level.clone() {
                 self.look_at(at)?;
                 if length < self.texts.longest {
-                    self.step(at, &alphabet)?;
+                    self.step_from(at, &alphabet)?;
                 }
             }
             level = level.end..self.pairs.len();
@@ -144,83 +184,84 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// One byte of each class that neither automaton tells apart: the one that reads best.
+    /// One byte of each class that no automaton tells apart: the one that reads best.
     fn alphabet(&self) -> Vec<u8> {
         let mut classes = HashSet::new();
-        let (texts, patterns) = (self.texts.automaton.byte_classes(), self.automaton.byte_classes());
-        let is_new = |byte: &u8| classes.insert((texts.get(*byte), patterns.get(*byte)));
+        let texts = self.texts.automaton.byte_classes();
+        let (refinement, patterns) = (self.refinement.automaton.byte_classes(), self.patterns.automaton.byte_classes());
+        let is_new = |byte: &u8| classes.insert((texts.get(*byte), refinement.get(*byte), patterns.get(*byte)));
         self.texts.alphabet.bytes().filter(is_new).collect()
     }
 
-    fn step(&mut self, at: usize, alphabet: &[u8]) -> Option<()> {
-        let Pair { text, patterns, .. } = self.pairs[at];
+    /// The states after one byte more.
+    fn step(&mut self, states: States, byte: u8) -> Option<States> {
+        Some(States {
+            text: self.texts.automaton.next_state(states.text, byte),
+            refinement: self.refinement.next(states.refinement, byte)?,
+            patterns: self.patterns.next(states.patterns, byte)?,
+        })
+    }
+
+    fn step_from(&mut self, at: usize, alphabet: &[u8]) -> Option<()> {
+        let states = self.pairs[at].states;
+        let from = u32::try_from(at).ok()?;
         for &byte in alphabet {
-            let text = self.texts.automaton.next_state(text, byte);
-            // No text goes on like this.
-            if self.texts.automaton.is_dead_state(text) {
-                continue;
+            let text = self.texts.automaton.next_state(states.text, byte);
+            // Dead: no text goes on like this.
+            if !self.texts.automaton.is_dead_state(text) {
+                let next = self.step(states, byte)?;
+                self.reach(next, Some((from, byte)))?;
             }
-            let patterns = self.automaton.next_state(&mut self.cache, patterns, byte).ok()?;
-            self.reach(text, patterns, Some((u32::try_from(at).ok()?, byte)))?;
         }
         Some(())
     }
 
-    fn reach(&mut self, text: StateID, patterns: LazyStateID, from: Option<(u32, u8)>) -> Option<()> {
-        if self.known.insert((text, patterns)) {
-            self.pairs.push(Pair { text, patterns, from });
+    fn reach(&mut self, states: States, from: Option<(u32, u8)>) -> Option<()> {
+        if self.known.insert(states) {
+            self.pairs.push(Pair { states, from });
         }
         (self.pairs.len() <= MAX_PAIRS).then_some(())
     }
 
     /// Notes the cell of the texts that end here, if any text may.
     fn look_at(&mut self, at: usize) -> Option<()> {
-        let Pair { text, patterns, .. } = self.pairs[at];
-        if let Some(matched) = self.matched(text, patterns)?
-            && !self.seen.contains(&matched)
+        if let Some(cell) = self.matched(self.pairs[at].states)?
+            && !self.seen.contains(&cell)
         {
             let example = self.text_of(at);
-            self.note(matched, example);
+            self.note(cell, example);
         }
         Some(())
     }
 
     /// Notes the cell of a sample, if it is a text of the domain at all.
-    fn sample(&mut self, mut text: StateID, mut patterns: LazyStateID, sample: &str) -> Option<()> {
+    fn sample(&mut self, mut states: States, sample: &str) -> Option<()> {
         if sample.len() > self.texts.longest {
             return Some(());
         }
         for byte in sample.bytes() {
-            text = self.texts.automaton.next_state(text, byte);
-            patterns = self.automaton.next_state(&mut self.cache, patterns, byte).ok()?;
+            states = self.step(states, byte)?;
         }
-        if let Some(matched) = self.matched(text, patterns)? {
-            self.note(matched, sample.to_owned());
+        if let Some(cell) = self.matched(states)? {
+            self.note(cell, sample.to_owned());
         }
         Some(())
     }
 
-    fn note(&mut self, matched: Vec<usize>, example: String) {
-        if self.seen.insert(matched.clone()) {
-            self.cells.list.push(Cell { matched, example });
+    fn note(&mut self, cell: (Vec<usize>, Vec<usize>), example: String) {
+        if self.seen.insert(cell.clone()) {
+            let (refined, matched) = cell;
+            self.cells.list.push(Cell { matched, refined, example });
         }
     }
 
-    /// What matches a text that ends in these states; none where no text of the domain does.
-    fn matched(&mut self, text: StateID, patterns: LazyStateID) -> Option<Option<Vec<usize>>> {
-        let text = self.texts.automaton.next_eoi_state(text);
+    /// What matches a text that ends in these states, refinement first; none where no text of the domain does.
+    fn matched(&mut self, states: States) -> Option<Option<(Vec<usize>, Vec<usize>)>> {
+        let text = self.texts.automaton.next_eoi_state(states.text);
         if !self.texts.automaton.is_match_state(text) {
             return Some(None);
         }
-        let end = self.automaton.next_eoi_state(&mut self.cache, patterns).ok()?;
-        if !end.is_match() {
-            return Some(Some(Vec::new()));
-        }
-        let matches = self.automaton.match_len(&self.cache, end);
-        let ids = (0..matches).map(|index| self.automaton.match_pattern(&self.cache, end, index).as_usize());
-        let mut ids: Vec<usize> = ids.collect();
-        ids.sort_unstable();
-        Some(Some(ids))
+        Some(Some((self.refinement.matched(states.refinement)?, self.patterns.matched(states.patterns)?)))
     }
 
     /// The text by which a pair was first come to.
@@ -232,6 +273,54 @@ impl Walk<'_> {
         }
         // The alphabets are ASCII.
         bytes.iter().rev().map(|&byte| char::from(byte)).collect()
+    }
+}
+
+/// Steps of a lazy automaton; none: it grew too large.
+impl Refinement {
+    fn start(&mut self) -> Option<LazyStateID> {
+        self.automaton.start_state_forward(&mut self.cache, &Input::new("").anchored(Anchored::Yes)).ok()
+    }
+
+    fn next(&mut self, state: LazyStateID, byte: u8) -> Option<LazyStateID> {
+        self.automaton.next_state(&mut self.cache, state, byte).ok()
+    }
+
+    /// Ids of the patterns that match what ends in a state.
+    fn matched(&mut self, state: LazyStateID) -> Option<Vec<usize>> {
+        let end = self.automaton.next_eoi_state(&mut self.cache, state).ok()?;
+        if !end.is_match() {
+            return Some(Vec::new());
+        }
+        let matches = 0..self.automaton.match_len(&self.cache, end);
+        let ids = matches.map(|index| self.automaton.match_pattern(&self.cache, end, index).as_usize());
+        let mut ids: Vec<usize> = ids.collect();
+        ids.sort_unstable();
+        Some(ids)
+    }
+}
+
+/// A hasher for three small numbers of our own making: nobody chooses them to collide, and there are millions.
+#[derive(Default)]
+struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 }
 
@@ -270,20 +359,34 @@ mod tests {
     #[test]
     fn samples_are_preferred_where_they_are_texts() {
         let cells = Cells::of(Domain::Tags, &["[a-z]+"], &["not a tag", "latest", "second"]);
-        let expected = [
-            Cell { matched: vec![0], example: "latest".to_owned() },
-            Cell { matched: vec![], example: "A".to_owned() },
-        ];
-        assert_eq!(cells.list[0], expected[0]);
-        assert_eq!(cells.list[1].matched, expected[1].matched);
-        assert_eq!(cells.list.len(), 2);
+        let found: Vec<_> = cells.list.iter().map(|cell| (cell.matched.as_slice(), cell.example.as_str())).collect();
+        assert_eq!(found, [(&[0][..], "latest"), (&[], "0")]);
+    }
+
+    #[test]
+    fn a_refinement_cuts_as_its_patterns_would_and_can_be_used_again() {
+        let mut refinement = Refinement::of(&["a+", "b+"]).unwrap();
+        for _ in 0..2 {
+            let cells = Cells::refined::<_, &str>(Domain::Tags, &mut refinement, &["[ab]"], &[]);
+            let mut found: Vec<_> =
+                cells.list.into_iter().map(|cell| (cell.refined, cell.matched, cell.example)).collect();
+            found.sort();
+            let expected = [
+                (vec![], vec![], "c"),
+                (vec![0], vec![], "aa"),
+                (vec![0], vec![0], "a"),
+                (vec![1], vec![], "bb"),
+                (vec![1], vec![0], "b"),
+            ];
+            assert_eq!(found, expected.map(|(refined, matched, text)| (refined, matched, text.to_owned())));
+        }
     }
 
     #[test]
     fn what_is_too_large_is_said_not_guessed() {
-        let many: Vec<String> = (0..24).map(|n| format!("(?:.*-)?[a-z]{n}x[a-z]{{{n}}}y.*", n = n + 2)).collect();
-        let cells = Cells::of::<_, &str>(Domain::Tags, &many, &[]);
-        assert!(!cells.complete, "{}", cells.list.len());
+        // Whether the nineteenth byte from the end is an `a` takes two to the power of nineteen states to know.
+        let cells = Cells::of::<_, &str>(Domain::Tags, &["[ab]*a[ab]{18}"], &[]);
+        assert!(!cells.complete && !cells.list.is_empty());
         assert!(!Cells::of::<_, &str>(Domain::Tags, &["(((a{1000}){1000}){1000})"], &[]).complete);
     }
 }

@@ -7,8 +7,7 @@ use super::images::Images;
 use super::namespaces::Places;
 use super::patterns::{Matches, Patterns};
 use super::{Lint, LintCode, listed};
-use crate::document::Spanned;
-use crate::image::{Cells, Class, Classes, Domain, Reference, TagFacts, is_pattern, tag_class_patterns};
+use crate::image::{Cells, Class, Classes, Domain, Reference, Refinement, TagFacts, is_pattern, tag_class_patterns};
 use crate::policy::Check;
 use crate::policy::compile::{ClassNames, Policy, Rule, Tags};
 use crate::policy::file::{self, Mode, Pin, Text};
@@ -49,13 +48,15 @@ struct Kind {
 
 pub(super) fn report(images: &Images, places: &Places, patterns: &mut Patterns, lint: &mut Lint<'_>) {
     let mut known: HashMap<(Vec<&str>, bool), Rc<Admitted>> = HashMap::new();
+    let mut refinements = Refinements::default();
     for (index, written, rule) in lint.reachable(images) {
         let Some(list) = &written.tags else { continue };
         let entries: Vec<&str> = list.value.iter().map(|text| text.value.as_str()).collect();
         // Beside the entries only this decides about a tag: whether a channel may be judged by its text.
         let asks = rule.channel.by_text || rule.channel.compare.is_some();
         let is_new = !known.contains_key(&(entries.clone(), asks));
-        let admitted = known.entry((entries, asks)).or_insert_with(|| Rc::new(Admitted::of(lint.policy, rule, list)));
+        let look = || Rc::new(Admitted::of(lint.policy, rule, &list.value, &mut refinements).unwrap_or_default());
+        let admitted = known.entry((entries, asks)).or_insert_with(look);
         let admitted = Rc::clone(admitted);
         if !admitted.complete && is_new {
             lint.undecided(&format!("what the tags of {} let in", rule.shown));
@@ -74,36 +75,51 @@ pub(super) fn report(images: &Images, places: &Places, patterns: &mut Patterns, 
     }
 }
 
+/// What tells tags apart in all rules of a policy: its own classes, and those built-in ones that decide.
+#[derive(Default)]
+struct Refinements(Vec<(Classes, Refinement)>);
+
+impl Refinements {
+    /// Own classes have their ids in it. None: too large.
+    fn of(&mut self, policy: &Policy, decisive: Classes) -> Option<&mut Refinement> {
+        let known = self.0.iter().position(|(classes, _)| *classes == decisive);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let own = policy.classes.list.iter().map(|class| class.pattern.clone());
+                let mut patterns: Vec<String> = own.collect();
+                patterns.extend(tag_class_patterns(decisive));
+                patterns.push("env-.*".to_owned());
+                self.0.push((decisive, Refinement::of(&patterns)?));
+                self.0.len() - 1
+            }
+        };
+        self.0.get_mut(index).map(|(_, refinement)| refinement)
+    }
+}
+
 impl Admitted {
-    fn of(policy: &Policy, rule: &Rule, list: &Spanned<Vec<Text>>) -> Self {
-        let alone = each_alone(policy, rule, &list.value);
-        let Tags::Listed { classes, patterns } = &rule.tags else { return Admitted::default() };
+    fn of(policy: &Policy, rule: &Rule, list: &[Text], refinements: &mut Refinements) -> Option<Self> {
+        let Tags::Listed { classes, patterns } = &rule.tags else { return None };
         // What decides whether a tag is let in, or moves: see `Tag::violates`.
         let decisive =
             [Class::Channel, Class::Latest, Class::Floating].into_iter().fold(classes.built_in, Classes::with);
-        let mut all = tag_class_patterns(decisive);
-        all.push("env-.*".to_owned());
-        all.extend(policy.classes.list.iter().map(|class| class.pattern.clone()));
-        let of_rule = list.value.iter().filter(|text| is_pattern(&text.value)).map(|text| text.value.clone());
-        all.extend(of_rule);
-        let cells = Cells::of(Domain::Tags, &all, &SAMPLES);
+        let refinement = refinements.of(policy, decisive)?;
+        let written: Vec<&str> = list.iter().map(|text| text.value.as_str()).filter(|text| is_pattern(text)).collect();
+        let cells = Cells::refined(Domain::Tags, refinement, &written, &SAMPLES);
+        let alone = each_alone(policy, rule, list);
         let own = policy.classes.list.len();
         let kinds = cells.list.into_iter().filter_map(|cell| {
             let image = format!("registry.example.com/a:{}", cell.example);
             let reference = Reference::parse(&image).ok()?;
             let facts = reference.tag_facts();
-            let mut matched = Vec::new();
-            // Of thousands of patterns only those of this rule and of the classes matter here.
-            policy.tag_patterns.all_matches(&cell.example, |id| {
-                if id < own || patterns.binary_search(&id).is_ok() {
-                    matched.push(id);
-                }
-            });
+            let of_rule = cell.matched.iter().filter_map(|at| patterns.get(*at));
+            let matched: Vec<usize> = cell.refined.iter().filter(|id| **id < own).chain(of_rule).copied().collect();
             let tag = Tag { reference: &reference, facts: &facts, floating: true, matched: &matched };
             let by = (0..alone.len()).filter(|entry| tag.violates(policy, &alone[*entry]).is_none()).collect();
             Some(Kind { by, moving: moving_classes(policy, &facts, &matched), example: cell.example })
         });
-        Admitted { kinds: kinds.collect(), complete: cells.complete }
+        Some(Admitted { kinds: kinds.collect(), complete: cells.complete })
     }
 }
 
@@ -128,7 +144,12 @@ fn each_alone(policy: &Policy, rule: &Rule, entries: &[Text]) -> Vec<Rule> {
 /// Names of a tag's classes that move.
 fn moving_classes(policy: &Policy, facts: &TagFacts<'_>, matched: &[usize]) -> Vec<String> {
     let own = matched.iter().filter_map(|id| policy.classes.list.get(*id)).filter(|class| class.floating);
-    let built_in = built_in(facts, &policy.classes).iter().filter(|class| class.is_floating());
+    let mut built_in = built_in(facts, &policy.classes);
+    if built_in.contains(Class::Latest) {
+        // Every `latest` is of both, and who names the one does not mean `main`.
+        built_in = built_in.without(Class::Floating);
+    }
+    let built_in = built_in.iter().filter(|class| class.is_floating());
     own.map(|class| class.name.clone()).chain(built_in.map(|class| class.name().to_owned())).collect()
 }
 
