@@ -11,6 +11,7 @@ mod cli_demo;
 mod cli_explain;
 mod cli_facts;
 mod cli_hook;
+mod cli_lint;
 mod cli_policies;
 mod cli_registry;
 mod cli_resolve;
@@ -29,6 +30,7 @@ mod https_reviews;
 mod https_self_managed;
 mod https_support;
 mod invariants;
+mod lint_codes;
 mod real_registries;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]
