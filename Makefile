@@ -24,6 +24,7 @@ help: ## list these targets
 test: ## everything that needs no cluster: unit, integration and doc tests; benches compile
 	registries="$$(tests/registries/build.sh)" && export TAGWARDEN_REGISTRIES="$$registries" && \
 	  helm="$$(tests/chart/build.sh)" && export TAGWARDEN_HELM="$$helm" && \
+	  python="$$(tests/python/build.sh)" && export TAGWARDEN_PYTHON="$$python" && \
 	  $(TEST) --lib --bins --test it
 	$(TEST) --doc
 	$(TEST) --benches --no-run

@@ -4,6 +4,7 @@
 //! tests can look at it and a closed pipe is an error like any other.
 
 mod check;
+mod completions;
 mod demo;
 mod engine;
 mod explain;
@@ -11,7 +12,9 @@ mod facts;
 mod files;
 mod hook;
 mod lint;
+mod man;
 mod outputs;
+mod path_pattern;
 mod registries;
 mod report;
 mod resolve;
@@ -28,11 +31,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::CheckArgs;
+pub use completions::CompletionsArgs;
 pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
 pub use lint::LintArgs;
+pub use man::ManArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -77,6 +82,10 @@ pub enum Verb {
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
     Demo(DemoArgs),
+    /// Print what a shell completes
+    Completions(CompletionsArgs),
+    /// Print manual pages
+    Man(ManArgs),
     /// What the chart's hooks run, inside the cluster
     Hook(HookArgs),
 }
@@ -118,10 +127,26 @@ pub struct Surroundings<'w> {
     pub err: &'w mut dyn Write,
     /// Whether `out` is coloured.
     pub color: Color,
+    /// The columns of the terminal that `out` is; none: it is none.
+    pub width: Option<usize>,
     /// Whether `err` is told what takes long.
     pub progress: Progress,
     /// Seconds since the epoch; exceptions expire by it.
     pub now: Seconds,
+}
+
+/// How an output is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Screen {
+    /// Whether it is coloured.
+    color: Color,
+    /// The columns of the terminal that it is; none: lines may be as long as they are.
+    width: Option<usize>,
+}
+
+impl Screen {
+    /// That of a file.
+    const FILE: Screen = Screen { color: Color::Never, width: None };
 }
 
 /// Whether people are told what a verb waits for.
@@ -201,6 +226,8 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
+        Verb::Completions(args) => completions::run(&args, surroundings),
+        Verb::Man(args) => man::run(&args, surroundings),
         Verb::Hook(args) => hook::run(&args, surroundings),
     };
     ended.unwrap_or_else(|error| {

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
 
     let stdout = std::io::stdout();
     let color = cli.color.decide(stdout.is_terminal(), |name| std::env::var(name).ok());
+    let width = terminal_size::terminal_size_of(&stdout).map(|(columns, _)| columns.0.into());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     // None of them locked: the server's threads write their log to standard error, too.
     let mut surroundings = Surroundings {
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         out: &mut std::io::BufWriter::new(stdout),
         err: &mut std::io::stderr(),
         color,
+        width,
         progress: if std::io::stderr().is_terminal() { Progress::Shown } else { Progress::Hidden },
         now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
     };

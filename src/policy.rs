@@ -50,6 +50,9 @@ pub struct Request<'a> {
     pub is_pod: bool,
     /// For what it is judged.
     pub stage: Stage,
+    /// The environment that the namespace belongs to, where whoever asks knows it better than the namespace tells: the
+    /// command line, of a file in an overlay. In admission there is none: the object's author would choose it.
+    pub environment: Option<&'a str>,
     /// Now, for the expiry of exceptions.
     pub now: Seconds,
 }

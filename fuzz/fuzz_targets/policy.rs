@@ -44,6 +44,7 @@ fn judge(set: &PolicySet) {
             name: "checkout",
             namespace_labels: None,
             is_pod,
+            environment: None,
             stage: Stage::Admission,
             now: 1_772_000_000,
         };

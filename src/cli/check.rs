@@ -1,8 +1,10 @@
 //! `tagwarden check`: manifests in, findings out, by the same two functions as in admission.
 
+mod base;
 mod inputs;
 mod judge;
-mod objects;
+pub(super) mod objects;
+mod values;
 
 use std::path::PathBuf;
 
@@ -13,8 +15,11 @@ use super::engine::EngineArgs;
 use super::facts::Learner;
 use super::files;
 use super::outputs::Outputs;
-use super::report::{Format, Report, json, plain};
+use super::path_pattern::PathPattern;
+use super::report::{self, CheckFormat, Passed, Report};
 use super::{Exit, Surroundings};
+use base::Base;
+use inputs::{ENVIRONMENT, NAMESPACE, Patterns};
 use judge::Judge;
 pub(super) use judge::owner;
 
@@ -39,13 +44,23 @@ pub struct CheckArgs {
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
-    outputs: Outputs<Format>,
+    outputs: Outputs<CheckFormat>,
     /// Exit 1 also for findings that only warn, or that are only audited
     #[arg(long, value_enum, value_name = "MODE", conflicts_with = "exit_zero")]
     fail_on: Option<FailOn>,
     /// Exit 0 whatever was found, for CI systems that judge the report (errors still exit 2, what is undecided 3)
     #[arg(long)]
     exit_zero: bool,
+    /// Judge only images that changed since the present branch left this git revision
+    #[arg(long, value_name = "REVISION")]
+    diff_base: Option<String>,
+    /// Read files whose paths match (`charts/*/values*.yaml`) as Helm values, and judge the images in them; may be
+    /// given several times
+    #[arg(long, value_name = "GLOB", value_parser = PathPattern::parse)]
+    values: Vec<PathPattern>,
+    /// Take environment and namespace from the paths of files: `apps/{service}/overlays/{env}/values.yaml`
+    #[arg(long, value_name = "PATTERN", value_parser = layout)]
+    layout: Option<PathPattern>,
     #[command(flatten)]
     later: Later,
 }
@@ -64,12 +79,15 @@ enum FailOn {
 struct Later {
     #[arg(long, hide = true, value_parser = not_yet, num_args = 0..=1, default_missing_value = "")]
     cluster: Option<String>,
-    #[arg(long, hide = true, value_parser = not_yet)]
-    diff_base: Option<String>,
-    #[arg(long, hide = true, value_parser = not_yet)]
-    values: Option<String>,
-    #[arg(long, hide = true, value_parser = not_yet)]
-    layout: Option<String>,
+}
+
+/// A pattern that says something of its files.
+fn layout(text: &str) -> Result<PathPattern, String> {
+    let pattern = PathPattern::parse(text)?;
+    if pattern.names().iter().any(|name| name == ENVIRONMENT || name == NAMESPACE) {
+        return Ok(pattern);
+    }
+    Err("name what the path says with {env}, {namespace}, or both".to_owned())
 }
 
 fn not_yet(_: &str) -> Result<String, String> {
@@ -83,13 +101,16 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
         bail!("no policy to check against: name a directory of policy files with --policies DIR");
     };
     let learner = Learner::new(&engine.origin, policies);
-    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner };
-    let report = inputs::judge_all(files::find(&args.paths), &judge, surroundings)?;
+    let base = match &args.diff_base {
+        Some(revision) => Some(Base::read(&args.paths, revision, &engine.workloads)?),
+        None => None,
+    };
+    let passed = if args.outputs.want(CheckFormat::Junit) { Passed::Listed } else { Passed::Counted };
+    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner, base, passed };
+    let patterns = Patterns { values: &args.values, layout: args.layout.as_ref() };
+    let report = inputs::judge_all(files::find(&args.paths), &judge, &patterns, surroundings)?;
     let verdict = exit(args, &report);
-    args.outputs.write(verdict, surroundings, |format, color, out| match format {
-        Format::Plain => plain::write(&report, color, out),
-        Format::Json => json::write(&report, out),
-    })
+    args.outputs.write(verdict, surroundings, |format, screen, out| report::write(&report, format, screen, out))
 }
 
 /// 2 where something could not be judged, else 1 where a finding weighs enough, else 3 where a fact was missing.

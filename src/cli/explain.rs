@@ -1,19 +1,22 @@
 //! `tagwarden explain`: every step from an image reference to its verdict.
 
 mod json;
+mod manifest;
 mod text;
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 
 use super::check::owner;
 use super::engine::{Engine, EngineArgs};
 use super::facts::Learner;
-use super::report::{Format, Located, Subject};
+use super::report::{Located, Subject};
 use super::{Exit, Surroundings, written};
 use crate::image::{Reference, ReferenceError, Refusal};
 use crate::policy::{
     AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, ImageUse, ImageVerdict, Labels, List,
-    NonCanonicalHost, Pinning, PolicySet, Request, Resolved, Settings, Undecided, Verdict, decide,
+    NonCanonicalHost, Pinning, Plan, PolicySet, Request, Resolved, Settings, Undecided, Verdict, decide,
 };
 
 /// The arguments of `explain`.
@@ -21,7 +24,8 @@ use crate::policy::{
 #[command(after_help = "Examples:\n  \
     tagwarden explain --offline nginx:latest\n  \
     tagwarden explain --policies policies/starter --namespace shop-prod registry.example.com/acme/api:v1.4.2\n  \
-    tagwarden explain --offline --format json ghcr.io/org/app@sha256:...\n\n\
+    tagwarden explain --offline --format json ghcr.io/org/app@sha256:...\n  \
+    tagwarden explain --policies policies/starter --offline -f deploy/checkout.yaml\n\n\
     Without --policies the reference is parsed, classified, and held against the shapes that are always refused.\n\
     The image is judged as that of a Pod. What only a registry knows is asked of the registries that policies name, at \
     most for 30 s, with the credentials of --config or of `docker login`; --facts says what they would answer; with \
@@ -29,13 +33,26 @@ use crate::policy::{
     Exit codes: 0 admitted; 1 denied; 2 usage or policy error; 3 could not decide.")]
 pub struct ExplainArgs {
     /// The image reference, exactly as it would be written in a manifest
-    #[arg(value_name = "IMAGE")]
-    image: String,
+    #[arg(value_name = "IMAGE", required_unless_present = "file")]
+    image: Option<String>,
+    /// Explain each image of this file of manifests instead; `-` is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "image")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
     /// The output's format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    format: Format,
+    format: ExplainFormat,
+}
+
+/// The formats of an explanation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ExplainFormat {
+    /// For people
+    #[default]
+    Plain,
+    /// For programs, with a schemaVersion
+    Json,
 }
 
 /// All steps, for either format.
@@ -116,29 +133,33 @@ struct Ruling {
 /// Explains, prints, and ends as the decision says.
 pub(super) fn run(args: &ExplainArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let Some(engine) = args.engine.prepare(surroundings)? else { return Ok(Exit::Error) };
+    let Some(image) = &args.image else { return manifest::run(args, &engine, surroundings) };
     let explanation = match &engine.policies {
-        Some(policies) => by_policies(args, policies, &engine, surroundings)?,
-        None => by_shape(args, &engine.settings),
+        Some(policies) => by_policies(args, image, policies, &engine, surroundings)?,
+        None => by_shape(args, image, &engine.settings),
     };
-    let verdict = match explanation.decision {
+    let printed = match args.format {
+        ExplainFormat::Plain => text::write(&explanation, surroundings.out),
+        ExplainFormat::Json => json::write(&explanation, surroundings.out),
+    };
+    written(printed, exit(explanation.decision))
+}
+
+fn exit(decision: Decision) -> Exit {
+    match decision {
         Decision::Allow | Decision::Audit | Decision::Warn => Exit::Clean,
         Decision::Unresolved => Exit::Undecided,
         Decision::Deny => Exit::Violation,
-    };
-    let printed = match args.format {
-        Format::Plain => text::write(&explanation, surroundings.out),
-        Format::Json => json::write(&explanation, surroundings.out),
-    };
-    written(printed, verdict)
+    }
 }
 
 /// Without policies: what the reference is, and whether it is one of the shapes that no default admits.
-fn by_shape<'a>(args: &'a ExplainArgs, settings: &Settings) -> Explanation<'a> {
-    let reference = Reference::parse(&args.image);
+fn by_shape<'a>(args: &'a ExplainArgs, image: &'a str, settings: &Settings) -> Explanation<'a> {
+    let reference = Reference::parse(image);
     let refused = reference.as_ref().ok().and_then(|reference| refused_by_default(reference, settings));
     let denied = reference.is_err() || refused.is_some();
     Explanation {
-        image: &args.image,
+        image,
         class: reference.as_ref().ok().and_then(built_in_class),
         reference,
         refused,
@@ -171,6 +192,7 @@ fn built_in_class(reference: &Reference<'_>) -> Option<String> {
 /// With policies: the verdict that admission would reach for a Pod with this image.
 fn by_policies<'a>(
     args: &'a ExplainArgs,
+    image: &'a str,
     policies: &PolicySet,
     engine: &Engine,
     surroundings: &mut Surroundings<'_>,
@@ -184,54 +206,93 @@ fn by_policies<'a>(
         name: "",
         namespace_labels: labels.as_ref(),
         is_pod: true,
+        environment: None,
         stage: learner.stage(),
         now: surroundings.now,
     };
-    let reference = Reference::parse(&args.image);
     let images = [ImageUse {
         list: List::Containers,
         container: None,
         field: FieldPath::Literal("".into()),
-        image: &args.image,
-        reference: reference.clone(),
+        image,
+        reference: Reference::parse(image),
         pin_proven: false,
     }];
-    let infrastructure = engine.infrastructure.contains(namespace);
-    let mut facts = Facts::default();
-    let verdict = if infrastructure {
-        // The API server sends no review from there.
-        Verdict { decision: Decision::Allow, ..Verdict::default() }
-    } else {
-        let plan = policies.plan(&request, &images);
-        facts = learner.facts(&plan, namespace, "the image", surroundings)?;
-        decide(plan, &images, &facts)
-    };
-    let image = verdict.images.first();
-    let subject = image.map(|image| Subject { field: None, ..Subject::of(image, &facts) });
-    let located = |finding: &Finding| Located {
-        finding: finding.into(),
-        object: None,
-        subject: subject.clone(),
-        place: None,
-        owner: owner(policies, finding.policy),
-    };
-    let applied = image.map_or(&[][..], |image| &image.applied);
-    let class = image.and_then(|image| image.class).map(str::to_owned);
-    Ok(Explanation {
-        image: &args.image,
-        refused: reference.as_ref().ok().and_then(|reference| refused_by_policy(reference, applied)),
-        class: class.or_else(|| reference.as_ref().ok().and_then(built_in_class)),
-        facts: reference.as_ref().map(|reference| known(reference, &facts)).unwrap_or_default(),
-        notes: image.map_or_else(Vec::new, |image| image.notes.clone()),
-        pinned: image.and_then(pinned),
-        reference,
-        namespace,
-        labels: labels.clone(),
-        infrastructure,
-        policies: Some(steps(policies, &verdict, applied, located)),
-        findings: verdict.object_findings.iter().map(located).collect(),
-        decision: verdict.decision,
-    })
+    let judged = Judged::new(&request, &images, policies, engine, |plan| {
+        learner.facts(plan, namespace, "the image", surroundings)
+    })?;
+    Ok(judged.explain(&images[0], 0, namespace, labels.clone()))
+}
+
+/// The verdict on images, and all that is needed to explain it.
+struct Judged<'v> {
+    policies: &'v PolicySet,
+    facts: Facts,
+    verdict: Verdict<'v>,
+    /// Whether the configuration calls the namespace infrastructure: the API server sends no review from there.
+    infrastructure: bool,
+}
+
+impl<'v> Judged<'v> {
+    fn new(
+        request: &Request<'v>,
+        images: &[ImageUse<'v>],
+        policies: &'v PolicySet,
+        engine: &Engine,
+        learn: impl FnOnce(&Plan<'_>) -> anyhow::Result<Facts>,
+    ) -> anyhow::Result<Self> {
+        let infrastructure = request.namespace.is_some_and(|namespace| engine.infrastructure.contains(namespace));
+        if infrastructure {
+            let verdict = Verdict { decision: Decision::Allow, ..Verdict::default() };
+            return Ok(Judged { policies, facts: Facts::default(), verdict, infrastructure });
+        }
+        let plan = policies.plan(request, images);
+        let facts = learn(&plan)?;
+        let verdict = decide(plan, images, &facts);
+        Ok(Judged { policies, facts, verdict, infrastructure })
+    }
+
+    /// The steps to the verdict on image number `index`.
+    fn explain<'a>(
+        &self,
+        image_use: &ImageUse<'a>,
+        index: usize,
+        namespace: &'a str,
+        labels: Option<Labels>,
+    ) -> Explanation<'a> {
+        let Judged { policies, facts, verdict, infrastructure } = self;
+        let image = verdict.images.get(index);
+        let reference = image_use.reference.clone();
+        let subject = image.map(|image| Subject { field: None, ..Subject::of(image, facts) });
+        let located = |finding: &Finding<'_>| Located {
+            finding: finding.into(),
+            object: None,
+            subject: subject.clone(),
+            place: None,
+            owner: owner(policies, finding.policy),
+        };
+        let applied = image.map_or(&[][..], |image| &image.applied);
+        let class = image.and_then(|image| image.class).map(str::to_owned);
+        Explanation {
+            image: image_use.image,
+            refused: reference.as_ref().ok().and_then(|reference| refused_by_policy(reference, applied)),
+            class: class.or_else(|| reference.as_ref().ok().and_then(built_in_class)),
+            facts: reference.as_ref().map(|reference| known(reference, facts)).unwrap_or_default(),
+            notes: image.map_or_else(Vec::new, |image| image.notes.clone()),
+            pinned: image.and_then(pinned),
+            reference,
+            namespace,
+            labels,
+            infrastructure: *infrastructure,
+            policies: Some(steps(policies, verdict, applied, located)),
+            findings: verdict.object_findings.iter().map(located).collect(),
+            decision: image.map_or(verdict.decision, |image| {
+                // What is wrong with the object as a whole is wrong with each of its images.
+                let of_object = verdict.object_findings.iter().map(|finding| finding.mode.into());
+                of_object.fold(image.decision, Decision::max)
+            }),
+        }
+    }
 }
 
 /// Everything that was learned of the image's repository: its own tag first, then the others in their order.

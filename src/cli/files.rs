@@ -64,7 +64,7 @@ fn walk(directory: &Path, seen: &mut HashSet<PathBuf>, found: &mut Vec<Found>) {
         if name.starts_with('.') {
             continue;
         }
-        let manifest = [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+        let manifest = is_manifest(&entry);
         match fs::metadata(&entry) {
             Ok(metadata) if metadata.is_dir() => walk(&entry, seen, found),
             Ok(metadata) if manifest && !metadata.is_file() => {
@@ -76,6 +76,11 @@ fn walk(directory: &Path, seen: &mut HashSet<PathBuf>, found: &mut Vec<Found>) {
             _ => {}
         }
     }
+}
+
+/// Whether a file's name is one of a manifest.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
 /// Reads a file (or a pipe that is named like one) as text.

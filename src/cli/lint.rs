@@ -1,5 +1,6 @@
 //! `tagwarden lint`: every error of policies, and what works in them but is probably not meant.
 
+mod found;
 mod json;
 
 use std::collections::HashSet;
@@ -11,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 use super::outputs::Outputs;
 use super::report::plain::count;
+use super::report::{github, gitlab, sarif};
 use super::{Exit, Surroundings, files};
 use crate::config::{Config, Overrides};
 use crate::document::{Color, Diagnostic, Severity, nearest, render};
@@ -56,6 +58,14 @@ enum LintFormat {
     Plain,
     /// For programs
     Json,
+    /// SARIF 2.1.0, for code scanning and editors
+    Sarif,
+    /// JUnit XML, for what shows test results
+    Junit,
+    /// Workflow commands of GitHub Actions: annotations on the lines of a pull request
+    Github,
+    /// A Code Quality report of GitLab
+    Gitlab,
 }
 
 /// The weakest diagnostics that fail.
@@ -84,8 +94,10 @@ struct Findings {
     policies: usize,
     /// Errors first.
     diagnostics: Vec<Diagnostic>,
-    /// Whether something could not be read.
-    unread: bool,
+    /// Whether warnings fail.
+    fail_on: Option<FailOn>,
+    /// How many of them say that something could not be read: the first.
+    unread: usize,
 }
 
 impl Findings {
@@ -101,10 +113,10 @@ impl Findings {
 pub(super) fn run(args: &LintArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let Some(settings) = settings(args.config.as_deref(), surroundings) else { return Ok(Exit::Error) };
     let (files, mut diagnostics) = read(&args.paths, surroundings);
-    let unread = !diagnostics.is_empty();
+    let unread = diagnostics.len();
     let mut policies = 0;
     // Where nothing could be read, that there is no policy would be said of no file.
-    if !files.is_empty() || !unread {
+    if !files.is_empty() || unread == 0 {
         let linted = lint(&files, &settings, surroundings.now);
         policies = linted.policies;
         diagnostics.extend(linted.diagnostics);
@@ -112,11 +124,15 @@ pub(super) fn run(args: &LintArgs, surroundings: &mut Surroundings<'_>) -> anyho
     let allowed: Vec<&str> = args.allow.iter().map(|code| code.code()).collect();
     diagnostics.retain(|found| !found.code.as_deref().is_some_and(|code| allowed.contains(&code)));
     diagnostics.sort_by_key(|found| found.severity != Severity::Error);
-    let findings = Findings { files, policies, diagnostics, unread };
+    let findings = Findings { files, policies, diagnostics, fail_on: args.fail_on, unread };
     let verdict = exit(args, &findings);
-    args.outputs.write(verdict, surroundings, |format, color, out| match format {
-        LintFormat::Plain => plain(&findings, color, out),
+    args.outputs.write(verdict, surroundings, |format, screen, out| match format {
+        LintFormat::Plain => plain(&findings, screen.color, out),
         LintFormat::Json => json::write(&findings, out),
+        LintFormat::Sarif => sarif::write(&found::run(&findings), out),
+        LintFormat::Junit => found::junit(&findings, out),
+        LintFormat::Github => github::write(&found::run(&findings), &summary(&findings), out),
+        LintFormat::Gitlab => gitlab::write(&found::run(&findings), out),
     })
 }
 
@@ -184,7 +200,7 @@ fn files_of(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 fn exit(args: &LintArgs, findings: &Findings) -> Exit {
     let errors = findings.number(Severity::Error) > 0;
     let warnings = findings.number(Severity::Warning) > 0 && args.fail_on == Some(FailOn::Warn);
-    match (findings.unread, args.exit_zero) {
+    match (findings.unread > 0, args.exit_zero) {
         (true, _) => Exit::Error,
         (false, true) => Exit::Clean,
         (false, false) if errors => Exit::Error,
@@ -198,15 +214,16 @@ fn plain(findings: &Findings, color: Color, out: &mut dyn Write) -> io::Result<(
     for diagnostic in &findings.diagnostics {
         writeln!(out, "{}", render(diagnostic, findings.text_of(diagnostic), color))?;
     }
+    writeln!(out, "{}", summary(findings))?;
+    out.flush()
+}
+
+/// `linted 3 files, 5 policies: 0 errors, 2 warnings`.
+fn summary(findings: &Findings) -> String {
     let (errors, warnings) = (findings.number(Severity::Error), findings.number(Severity::Warning));
     let policies =
         if findings.policies == 1 { "1 policy".to_owned() } else { format!("{} policies", findings.policies) };
-    writeln!(
-        out,
-        "linted {}, {policies}: {}, {}",
-        count(findings.files.len(), "file"),
-        count(errors, "error"),
-        count(warnings, "warning")
-    )?;
-    out.flush()
+    let (files, errors, warnings) =
+        (count(findings.files.len(), "file"), count(errors, "error"), count(warnings, "warning"));
+    format!("linted {files}, {policies}: {errors}, {warnings}")
 }

@@ -12,8 +12,7 @@ use clap::builder::EnumValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 
-use super::{Exit, Surroundings, files, written};
-use crate::document::Color;
+use super::{Exit, Screen, Surroundings, files, written};
 
 /// The formats asked for and where each goes: flags for `#[command(flatten)]`, generic over the formats of a verb, whose
 /// default goes to standard output where none is named.
@@ -52,7 +51,7 @@ impl<F: Offered> Outputs<F> {
 
     /// Writes every report and ends the verb: with its verdict, or with 2 where a report could not be written. That is
     /// said on standard error, and the others are written all the same. `render` writes one format; only what goes to
-    /// standard output is ever coloured.
+    /// standard output is ever coloured or broken to a terminal's width.
     ///
     /// # Errors
     /// Standard output cannot be written to (that its reader went away is none).
@@ -60,15 +59,16 @@ impl<F: Offered> Outputs<F> {
         &self,
         verdict: Exit,
         surroundings: &mut Surroundings<'_>,
-        mut render: impl FnMut(F, Color, &mut dyn Write) -> io::Result<()>,
+        mut render: impl FnMut(F, Screen, &mut dyn Write) -> io::Result<()>,
     ) -> anyhow::Result<Exit> {
+        let screen = Screen { color: surroundings.color, width: surroundings.width };
         let mut exit = verdict;
         let mut printed = Ok(());
         for Output { format, target } in &self.outputs {
             match target {
-                Target::Stdout => printed = render(*format, surroundings.color, surroundings.out),
+                Target::Stdout => printed = render(*format, screen, surroundings.out),
                 Target::File(path) => {
-                    if let Err(error) = replace(path, |out| render(*format, Color::Never, out)) {
+                    if let Err(error) = replace(path, |out| render(*format, Screen::FILE, out)) {
                         let (path, reason) = (files::shown(path), files::reason(&error));
                         // Nobody is left to tell when standard error is closed too.
                         let _ = writeln!(surroundings.err, "error: cannot write {path}: {reason}");

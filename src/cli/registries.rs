@@ -139,6 +139,7 @@ mod tests {
             out: &mut std::io::sink(),
             err: &mut err,
             color: Color::Never,
+            width: None,
             progress,
             now: 0,
         };

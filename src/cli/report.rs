@@ -1,16 +1,25 @@
 //! What `check` found, in one structure that every output format prints.
 
+pub(super) mod found;
+pub(super) mod github;
+pub(super) mod gitlab;
 pub(super) mod json;
+pub(super) mod junit;
+pub(super) mod markdown;
 pub(super) mod plain;
 pub(super) mod problem;
+pub(super) mod sarif;
+mod table;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use crate::document::{Excerpt, Source, Span};
+use super::Screen;
+use crate::document::{Diagnostic, Excerpt, Source, Span};
 use crate::image::Reference;
 use crate::policy::{Check, Facts, Finding, FindingId, ImageVerdict, Level, List, Mode, Owner, Resolved};
 
@@ -27,11 +36,45 @@ pub(super) enum Format {
     Json,
 }
 
+/// The formats of `check`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckFormat {
+    /// For people: each finding as a compiler shows an error
+    #[default]
+    Plain,
+    /// For people: a line for each finding, in columns
+    Table,
+    /// For programs: the stable machine interface
+    Json,
+    /// SARIF 2.1.0, for code scanning and editors
+    Sarif,
+    /// JUnit XML, a case for each image, for what shows test results
+    Junit,
+    /// Workflow commands of GitHub Actions: annotations on the lines of a pull request
+    Github,
+    /// A Code Quality report of GitLab
+    Gitlab,
+    /// A comment for a pull or merge request
+    Markdown,
+}
+
+/// Writes the report of a check in a format.
+pub(super) fn write(report: &Report, format: CheckFormat, screen: Screen, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        CheckFormat::Plain => plain::write(report, screen.color, out),
+        CheckFormat::Table => table::write(report, screen, out),
+        CheckFormat::Json => json::write(report, out),
+        CheckFormat::Sarif => sarif::write(&found::run(report), out),
+        CheckFormat::Junit => found::junit(report, out),
+        CheckFormat::Github => github::write(&found::run(report), &plain::summary_text(report)?, out),
+        CheckFormat::Gitlab => gitlab::write(&found::run(report), out),
+        CheckFormat::Markdown => markdown::write(report, &found::run(report), out),
+    }
+}
+
 /// Text from a manifest or a file's name as a terminal may show it: what would move the cursor, colour, or turn the
 /// direction of writing is escaped.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let harmful = |c: char| c.is_control() || turns(c);
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }
@@ -39,13 +82,47 @@ pub(super) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
+/// Whether a character acts on a terminal, or is none that every format can hold.
+fn harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
+}
+
 /// Everything that was judged, and everything that was not.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     /// In the order of the inputs and of the places in them.
     pub findings: Vec<Located>,
+    /// Images without a finding; only where [`Passed::Listed`] asks for them.
+    pub passed: Vec<PassedImage>,
+    /// What is wrong with the inputs themselves.
+    pub broken: Vec<Diagnostic>,
     /// What was counted.
     pub summary: Summary,
+}
+
+/// Whether images without a finding are kept: most formats only count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// A format lists them.
+    Listed,
+    /// None does.
+    Counted,
+}
+
+/// An image without a finding, or one that was not judged.
+#[derive(Debug)]
+pub(super) struct PassedImage {
+    /// The input, or the template that Helm made it from.
+    pub file: Arc<str>,
+    /// The object it is in; none for a values file.
+    pub object: Option<ObjectName>,
+    /// `container "api"`, say.
+    pub label: String,
+    /// As written.
+    pub image: String,
+    /// Why it was not judged; none: it was, and nothing is wrong.
+    pub skipped: Option<String>,
 }
 
 /// Counts, and the names of what was not judged.
@@ -69,6 +146,10 @@ pub(super) struct Summary {
     pub deferred: Vec<String>,
     /// What is to be known although nothing is wrong (an answer that is old because the registry fails), a line each.
     pub notes: Vec<String>,
+    /// Files that are as they were at the revision of `--diff-base`, and were not judged.
+    pub unchanged_files: usize,
+    /// Images of the others that are as they were.
+    pub unchanged_images: usize,
     /// Files that could not be judged, in full or in part.
     pub broken: usize,
 }
@@ -119,6 +200,8 @@ impl Report {
     /// Takes in what was found in a further input.
     pub fn add(&mut self, other: Report) {
         self.findings.extend(other.findings);
+        self.passed.extend(other.passed);
+        self.broken.extend(other.broken);
         // All by name, so that no further count is forgotten here.
         let Summary {
             files,
@@ -130,12 +213,16 @@ impl Report {
             infrastructure,
             deferred,
             notes,
+            unchanged_files,
+            unchanged_images,
             broken,
         } = other.summary;
         let summary = &mut self.summary;
         summary.files += files;
         summary.objects += objects;
         summary.images += images;
+        summary.unchanged_files += unchanged_files;
+        summary.unchanged_images += unchanged_images;
         summary.broken += broken;
         for (kind, count) in skipped_kinds {
             *summary.skipped_kinds.entry(kind).or_default() += count;
@@ -256,6 +343,11 @@ pub(super) struct Subject {
 }
 
 impl Subject {
+    /// What it is the image of: `container "api"`.
+    pub fn label(&self) -> String {
+        label(self.list, self.container.as_deref())
+    }
+
     /// The image of a verdict, with its place in the object.
     pub fn of(verdict: &ImageVerdict<'_>, facts: &Facts) -> Self {
         let reference = verdict.reference.as_ref();
@@ -268,6 +360,14 @@ impl Subject {
             canonical: reference.map(canonical),
             digest: written.or_else(|| Some(resolved(reference?, facts)?.digest.to_string())),
         }
+    }
+}
+
+/// What an image is of: `container "api"`.
+pub(super) fn label(list: List, container: Option<&str>) -> String {
+    match container {
+        Some(container) => format!("{} \"{}\"", list.noun(), shown(container)),
+        None => list.noun().to_owned(),
     }
 }
 

@@ -239,7 +239,10 @@ impl<'p> Judge<'p> {
         let written = tag.written();
         let namespace = printable(self.request.namespace.unwrap_or("(cluster)"), IMAGE_BYTES);
         let meant = tag.facts.env.map(|env| environments.of_channel(env));
-        let of_namespace = environments.of_namespace(self.request.namespace, self.request.namespace_labels);
+        let of_namespace = match self.request.environment {
+            Some(environment) => Environment::Known(environment),
+            None => environments.of_namespace(self.request.namespace, self.request.namespace_labels),
+        };
         let message = match (meant, of_namespace) {
             (Some(meant), Environment::Known(environment)) if meant == environment => return None,
             (None, _) => format!("{written} names no environment"),

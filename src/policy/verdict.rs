@@ -108,30 +108,111 @@ impl FindingId {
         FindingId::Tw999,
     ];
 
-    /// Code, check and title: the one table of findings. Undecided ones belong to the check that needed the fact.
-    const fn row(self) -> (&'static str, Option<Check>, &'static str) {
+    /// The one table of findings. Undecided ones belong to the check that needed the fact.
+    const fn row(self) -> Row {
         match self {
-            FindingId::Tw100 => ("TW100", Some(Check::Reference), "not a valid image reference"),
-            FindingId::Tw101 => ("TW101", Some(Check::Reference), "a refused shape of image reference"),
-            FindingId::Tw110 => ("TW110", Some(Check::Registry), "no rule names this registry or repository"),
-            FindingId::Tw120 => ("TW120", Some(Check::Tags), "the tag's class is not allowed"),
-            FindingId::Tw121 => ("TW121", Some(Check::Digest), "a digest is required, and there is none"),
-            FindingId::Tw197 => {
-                ("TW197", Some(Check::Limits), "more images, or a longer reference, than the limits allow")
-            }
-            FindingId::Tw198 => ("TW198", Some(Check::Policy), "no policy covers the namespace"),
-            FindingId::Tw199 => ("TW199", Some(Check::Kind), "a created object of a kind that no table knows"),
-            FindingId::Tw200 => ("TW200", Some(Check::Digest), "tag and digest disagree"),
-            FindingId::Tw201 => ("TW201", Some(Check::Channel), "the channel tag carries no approved build"),
-            FindingId::Tw202 => ("TW202", Some(Check::Channel), "the channel does not belong to this environment"),
-            FindingId::Tw203 => ("TW203", Some(Check::Moved), "an immutable tag has moved"),
-            FindingId::Tw900 => {
-                ("TW900", None, "undecided: the registry was not reached, or our limits forbade to ask")
-            }
-            FindingId::Tw901 => ("TW901", None, "undecided: not found, or no access"),
-            FindingId::Tw902 => ("TW902", None, "undecided: the registry limits our rate"),
-            FindingId::Tw903 => ("TW903", None, "undecided: the registry broke the protocol"),
-            FindingId::Tw999 => ("TW999", Some(Check::Internal), "an internal failure"),
+            FindingId::Tw100 => Row(
+                "TW100",
+                Some(Check::Reference),
+                "not a valid image reference",
+                "write the reference right; the byte position says where it stops being one",
+            ),
+            FindingId::Tw101 => Row(
+                "TW101",
+                Some(Check::Reference),
+                "a refused shape of image reference",
+                "write the canonical name of the image; `use:` gives it where there is one",
+            ),
+            FindingId::Tw110 => Row(
+                "TW110",
+                Some(Check::Registry),
+                "no rule names this registry or repository",
+                "take the image from a registry that the rules name, or have a rule name it",
+            ),
+            FindingId::Tw120 => Row(
+                "TW120",
+                Some(Check::Tags),
+                "the tag's class is not allowed",
+                "deploy a tag that does not move, of a class that the message lists",
+            ),
+            FindingId::Tw121 => Row(
+                "TW121",
+                Some(Check::Digest),
+                "a digest is required, and there is none",
+                "write the digest beside the tag; if Pods are normally pinned on admission, see whether that webhook answers",
+            ),
+            FindingId::Tw197 => Row(
+                "TW197",
+                Some(Check::Limits),
+                "more images, or a longer reference, than the limits allow",
+                "split the object, or raise `limits` in the server's configuration",
+            ),
+            FindingId::Tw198 => Row(
+                "TW198",
+                Some(Check::Policy),
+                "no policy covers the namespace",
+                "have a policy cover the namespace; one without `namespaces` covers all",
+            ),
+            FindingId::Tw199 => Row(
+                "TW199",
+                Some(Check::Kind),
+                "a created object of a kind that no table knows",
+                "name the kind and the paths of its images in the configuration's `workloads`",
+            ),
+            FindingId::Tw200 => Row(
+                "TW200",
+                Some(Check::Digest),
+                "tag and digest disagree",
+                "find out which of the two is meant, and write that one",
+            ),
+            FindingId::Tw201 => Row(
+                "TW201",
+                Some(Check::Channel),
+                "the channel tag carries no approved build",
+                "move the channel to a build that was released, or give the build its release or commit tag",
+            ),
+            FindingId::Tw202 => Row(
+                "TW202",
+                Some(Check::Channel),
+                "the channel does not belong to this environment",
+                "deploy the channel of this environment, or have the namespace labelled",
+            ),
+            FindingId::Tw203 => Row(
+                "TW203",
+                Some(Check::Moved),
+                "an immutable tag has moved",
+                "find out who pushed over the tag; publish rebuilds under a new one",
+            ),
+            FindingId::Tw900 => Row(
+                "TW900",
+                None,
+                "undecided: the registry was not reached, or our limits forbade to ask",
+                "try again; if it stays, look at the registry, the network to it, and the limits that the message names",
+            ),
+            FindingId::Tw901 => Row(
+                "TW901",
+                None,
+                "undecided: not found, or no access",
+                "see whether the tag exists, and give credentials that may read it",
+            ),
+            FindingId::Tw902 => Row(
+                "TW902",
+                None,
+                "undecided: the registry limits our rate",
+                "wait as long as the message says; configure credentials or a mirror",
+            ),
+            FindingId::Tw903 => Row(
+                "TW903",
+                None,
+                "undecided: the registry broke the protocol",
+                "look at what stands in front of the registry: a proxy or a login page is the usual cause",
+            ),
+            FindingId::Tw999 => Row(
+                "TW999",
+                Some(Check::Internal),
+                "an internal failure",
+                "try again, and report it with the request's id and the log line of the same id",
+            ),
         }
     }
 
@@ -152,7 +233,16 @@ impl FindingId {
     pub const fn title(self) -> &'static str {
         self.row().2
     }
+
+    /// What to do about it, in a sentence; docs/findings.md says more.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        self.row().3
+    }
 }
+
+/// Code, check, title and remedy of a finding.
+struct Row(&'static str, Option<Check>, &'static str, &'static str);
 
 /// How loud a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -153,6 +153,7 @@ impl<'a> About<'a> {
             name: &self.name,
             namespace_labels: labels,
             is_pod: self.group.is_empty() && self.kind == "Pod",
+            environment: None,
             stage,
             now,
         }

@@ -118,6 +118,7 @@ fn check(set: &PolicySet, file: &Node, case: &Node) -> Result<(), String> {
         name: "x",
         namespace_labels: labels.as_ref(),
         is_pod: case.get("template").is_none(),
+        environment: None,
         stage: stage(text("stage").unwrap_or("admission")),
         now: now.parse::<jiff::Timestamp>().unwrap().as_second(),
     };

@@ -137,6 +137,8 @@ fn the_machine_interface_has_every_key() {
             "uncoveredNamespaces": [],
             "deferredImages": [],
             "notes": [],
+            "unchangedFiles": 0,
+            "unchangedImages": 0,
             "brokenFiles": 0,
             "deny": 2,
             "warn": 0,

@@ -180,6 +180,7 @@ fn every_example_policy_is_clean() {
             out: &mut out,
             err: &mut std::io::sink(),
             color: Color::Never,
+            width: None,
             progress: Progress::Hidden,
             now: 1_795_780_800,
         };
@@ -187,4 +188,53 @@ fn every_example_policy_is_clean() {
         assert_eq!(exit, Exit::Clean, "{name}: {}", String::from_utf8_lossy(&out));
     }
     assert!(seen >= 7, "only {seen} examples");
+}
+
+#[test]
+fn the_formats_of_code_hosts_carry_code_place_and_remedy() {
+    let scene = Scene::new(&[("warned.yaml", WARNED), ("broken.yaml", BROKEN)]);
+    let run = |format: &str, more: &[&str]| {
+        let arguments = [&["lint", "--format", format, "warned.yaml", "broken.yaml", "missing.yaml"], more].concat();
+        let ran = scene.run(&arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (2, ""), "{format}");
+        ran
+    };
+    let sarif = run("sarif", &[]).json();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let ids: Vec<_> =
+        results.iter().map(|result| (result["ruleId"].as_str().unwrap(), result["level"].as_str().unwrap())).collect();
+    assert_eq!(ids, [("invalid-policy", "error"), ("TW805", "warning"), ("TW801", "warning")]);
+    let region = &results[2]["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(
+        (&region["startLine"], &region["startColumn"], &region["endColumn"]),
+        (&json!(10), &json!(13), &json!(16))
+    );
+    assert!(sarif["runs"][0].to_string().contains("missing.yaml"), "what could not be read is a notification");
+
+    let github = run("github", &[]).stdout;
+    assert!(github.contains("::error file=broken.yaml,line=5"), "{github}");
+    assert!(github.contains("::warning file=warned.yaml,line=10") && github.contains("TW801"), "{github}");
+    assert!(github.ends_with("linted 2 files, 1 policy: 2 errors, 2 warnings\n"), "{github}");
+
+    let gitlab = run("gitlab", &[]).json();
+    let names: Vec<_> = gitlab.as_array().unwrap().iter().map(|found| found["check_name"].as_str().unwrap()).collect();
+    assert!(
+        names.contains(&"TW801") && names.contains(&"broken-input") && names.contains(&"invalid-policy"),
+        "{names:?}"
+    );
+
+    let junit = run("junit", &[]).stdout;
+    assert!(junit.contains("tests=\"4\" failures=\"2\""), "{junit}");
+    let junit = run("junit", &["--fail-on", "warn"]).stdout;
+    assert!(junit.contains("tests=\"4\" failures=\"4\"") && junit.contains("type=\"TW801\""), "{junit}");
+}
+
+#[test]
+fn several_formats_are_written_at_once() {
+    let scene = Scene::new(&[("warned.yaml", WARNED)]);
+    let ran = scene.run(&["lint", "--format", "plain", "--format", "json", "--output", "lint.json", "warned.yaml"]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.stdout.ends_with("linted 1 file, 1 policy: 0 errors, 2 warnings\n"), "{}", ran.stdout);
+    let written = std::fs::read_to_string(scene.path().join("lint.json")).unwrap();
+    assert!(written.contains("\"warnings\": 2"), "{written}");
 }

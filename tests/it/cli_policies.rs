@@ -59,6 +59,7 @@ fn run_at(now: i64, arguments: &[&str]) -> (Exit, String) {
         out: &mut out,
         err: &mut std::io::sink(),
         color: Color::Never,
+        width: None,
         progress: Progress::Hidden,
         now,
     };

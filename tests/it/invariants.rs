@@ -34,7 +34,16 @@ fn sets(max_mode: Mode) -> Vec<PolicySet> {
 }
 
 fn request(namespace: Option<&str>) -> Request<'_> {
-    Request { kind: "Pod", namespace, name: "x", namespace_labels: None, is_pod: true, stage: Stage::Admission, now: 0 }
+    Request {
+        kind: "Pod",
+        namespace,
+        name: "x",
+        namespace_labels: None,
+        is_pod: true,
+        environment: None,
+        stage: Stage::Admission,
+        now: 0,
+    }
 }
 
 fn images<'a>(texts: &'a [String]) -> Vec<ImageUse<'a>> {

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
+
+use super::base::OldFile;
 use super::judge::{Context, Judge};
 use super::objects::{self, Part};
 use crate::cli::files::{self, Found};
+use crate::cli::path_pattern::PathPattern;
 use crate::cli::registries::{say, tell};
 use crate::cli::report::Report;
 use crate::cli::{Progress, Surroundings};
@@ -26,14 +30,34 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it says so.
 const BEAT: Duration = Duration::from_millis(200);
 
+/// The name under which a layout captures the environment.
+pub(super) const ENVIRONMENT: &str = "env";
+/// The name under which a layout captures the namespace.
+pub(super) const NAMESPACE: &str = "namespace";
+
+/// What the paths of files say.
+pub(super) struct Patterns<'a> {
+    /// Files that match one of these are Helm values.
+    pub values: &'a [PathPattern],
+    /// Where a path names environment and namespace.
+    pub layout: Option<&'a PathPattern>,
+}
+
 /// Something to judge.
 enum Input {
     /// A file to read.
-    File(PathBuf),
+    File { path: PathBuf, form: Form },
     /// A text that was read already.
     Text { name: String, text: String },
     /// What could not be read.
     Problem(Diagnostic),
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Manifests,
+    Values,
 }
 
 /// What came of one input.
@@ -47,13 +71,22 @@ struct Judged {
 /// Judges everything there is; a broken file does not keep the others from being judged.
 ///
 /// # Errors
-/// What registries are asked with (an authority, say) cannot be used.
+/// A pattern that no file matches, which is a slip: what it is for would go unjudged. What registries are asked with
+/// (an authority, say) cannot be used.
 pub(super) fn judge_all(
     found: Vec<Found>,
     judge: &Judge<'_>,
+    patterns: &Patterns<'_>,
     surroundings: &mut Surroundings<'_>,
 ) -> anyhow::Result<Report> {
-    let inputs: Vec<Input> = found.into_iter().map(|found| input(found, surroundings)).collect();
+    patterns.each_matches(&found)?;
+    let mut inputs: Vec<Input> = found.into_iter().map(|found| input(found, patterns, surroundings)).collect();
+    let mut unchanged_files = 0;
+    if let Some(base) = &judge.base {
+        let before = inputs.len();
+        inputs.retain(|input| !matches!(input, Input::File { path, .. } if base.is_unchanged(path)));
+        unchanged_files = before - inputs.len();
+    }
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let at_once = if judge.learner.may_wait() { WAITING } else { cores };
     let next = AtomicUsize::new(0);
@@ -64,20 +97,41 @@ pub(super) fn judge_all(
             scope.spawn(move || {
                 while let Some((number, input)) = take(inputs, next) {
                     // Nobody listens any more where another input brought the check to its end.
-                    if sender.send((number, judge_input(input, judge))).is_err() {
+                    if sender.send((number, judge_input(input, judge, patterns.layout))).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(sender);
-        collect(&receiver, inputs.len(), judge, surroundings)
+        let mut report = collect(&receiver, inputs.len(), judge, surroundings)?;
+        report.summary.unchanged_files = unchanged_files;
+        Ok(report)
     })
 }
 
-fn input(found: Found, surroundings: &mut Surroundings<'_>) -> Input {
+impl Patterns<'_> {
+    fn each_matches(&self, found: &[Found]) -> anyhow::Result<()> {
+        let flags = self.values.iter().map(|pattern| ("--values", pattern));
+        for (flag, pattern) in flags.chain(self.layout.map(|pattern| ("--layout", pattern))) {
+            let matches =
+                |found: &Found| matches!(found, Found::File(path) if pattern.matches(&path.to_string_lossy()));
+            if !found.iter().any(matches) {
+                bail!("no file among those to check matches {flag} '{}'", pattern.as_str());
+            }
+        }
+        Ok(())
+    }
+
+    fn form(&self, path: &Path) -> Form {
+        let path = path.to_string_lossy();
+        if self.values.iter().any(|pattern| pattern.matches(&path)) { Form::Values } else { Form::Manifests }
+    }
+}
+
+fn input(found: Found, patterns: &Patterns<'_>, surroundings: &mut Surroundings<'_>) -> Input {
     match found {
-        Found::File(path) => Input::File(path),
+        Found::File(path) => Input::File { form: patterns.form(&path), path },
         Found::Problem(problem) => Input::Problem(problem),
         Found::Stdin => match files::read_text(files::STDIN, &mut *surroundings.input) {
             Ok(text) => Input::Text { name: files::STDIN.to_owned(), text },
@@ -137,26 +191,51 @@ fn clear(shown: &mut bool, surroundings: &mut Surroundings<'_>) {
     }
 }
 
-fn judge_input(input: &Input, judge: &Judge<'_>) -> anyhow::Result<Judged> {
+fn judge_input(input: &Input, judge: &Judge<'_>, layout: Option<&PathPattern>) -> anyhow::Result<Judged> {
     match input {
-        Input::Text { name, text } => judge_text(name, text, judge),
+        Input::Text { name, text } => judge_text(name, text, &Origin::NOWHERE, judge),
         Input::Problem(problem) => Ok(broken(problem)),
-        Input::File(path) => match files::read_file(path) {
-            Ok(text) => judge_text(&files::shown(path), &text, judge),
-            Err(problem) => Ok(broken(&problem)),
-        },
+        Input::File { path, form } => {
+            let name = files::shown(path);
+            let text = match files::read_file(path) {
+                Ok(text) => text,
+                Err(problem) => return Ok(broken(&problem)),
+            };
+            let written = path.to_string_lossy();
+            let captured = |name| layout.and_then(|layout| layout.capture(&written, name));
+            let origin = Origin {
+                form: *form,
+                environment: captured(ENVIRONMENT),
+                namespace: captured(NAMESPACE),
+                old: judge.base.as_ref().and_then(|base| base.file(path)),
+            };
+            judge_text(&name, &text, &origin, judge)
+        }
     }
+}
+
+/// What the place of a text says of it.
+struct Origin<'a> {
+    form: Form,
+    environment: Option<&'a str>,
+    namespace: Option<&'a str>,
+    old: Option<&'a OldFile>,
+}
+
+impl Origin<'_> {
+    const NOWHERE: Origin<'static> = Origin { form: Form::Manifests, environment: None, namespace: None, old: None };
 }
 
 fn broken(problem: &Diagnostic) -> Judged {
     let mut judged = Judged::default();
     judged.report.summary.broken = 1;
+    judged.report.broken.push(problem.clone());
     judged.problems.push(render(problem, "", Color::Never));
     judged
 }
 
-/// Judges every object of a text.
-fn judge_text(name: &str, text: &str, judge: &Judge<'_>) -> anyhow::Result<Judged> {
+/// Judges every object, or every value, of a text.
+fn judge_text(name: &str, text: &str, origin: &Origin<'_>, judge: &Judge<'_>) -> anyhow::Result<Judged> {
     let source = Source::new(name, text);
     let (documents, problems) = document::parse(&source);
     let file: Arc<str> = name.into();
@@ -165,7 +244,13 @@ fn judge_text(name: &str, text: &str, judge: &Judge<'_>) -> anyhow::Result<Judge
     report.summary.files = 1;
     for document in &documents {
         let template: Option<Arc<str>> = document.template.as_deref().map(Into::into);
-        let context = Context { source: &source, file: &file, template: template.as_ref() };
+        let &Origin { form, environment, namespace, old } = origin;
+        let context =
+            Context { source: &source, file: &file, template: template.as_ref(), environment, namespace, old };
+        if form == Form::Values {
+            judge.values(&document.root, &context, report)?;
+            continue;
+        }
         for part in objects::parts(&document.root) {
             match part {
                 Part::Object(object) => judge.object(&object, &context, report)?,
@@ -180,6 +265,7 @@ fn judge_text(name: &str, text: &str, judge: &Judge<'_>) -> anyhow::Result<Judge
     if !problems.is_empty() {
         judged.report.summary.broken = 1;
         judged.problems = problems.iter().map(|problem| render(problem, text, Color::Never)).collect();
+        judged.report.broken = problems;
     }
     Ok(judged)
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use super::base::{Base, OldFile};
 use super::objects::Object;
 use crate::cli::engine::{Engine, EngineArgs};
 use crate::cli::facts::Learner;
-use crate::cli::report::{Located, ObjectName, Place, Report, Subject};
+use crate::cli::report::{Located, ObjectName, Passed, PassedImage, Place, Report, Subject, label};
 use crate::document::{Node, Source};
-use crate::policy::{Facts, Finding, IMAGE_BYTES, Owner, PolicySet, Request, Seconds, Verdict, decide, printable};
+use crate::policy::{
+    Facts, FieldPath, Finding, IMAGE_BYTES, Owner, PolicySet, Request, Seconds, Verdict, decide, printable,
+};
 
 /// What judging needs besides the object.
 pub(super) struct Judge<'p> {
@@ -21,6 +24,10 @@ pub(super) struct Judge<'p> {
     pub now: Seconds,
     /// Where facts come from, and what was learned so far.
     pub learner: Learner<'p>,
+    /// What the repository held before; none: everything is judged.
+    pub base: Option<Base>,
+    /// Whether images without a finding are kept.
+    pub passed: Passed,
 }
 
 /// Where an object was found.
@@ -31,6 +38,12 @@ pub(super) struct Context<'i> {
     pub file: &'i Arc<str>,
     /// The template that Helm names above the document.
     pub template: Option<&'i Arc<str>>,
+    /// The environment that the file's path names.
+    pub environment: Option<&'i str>,
+    /// The namespace that the file's path names.
+    pub namespace: Option<&'i str>,
+    /// What the file held before.
+    pub old: Option<&'i OldFile>,
 }
 
 impl Judge<'_> {
@@ -43,13 +56,10 @@ impl Judge<'_> {
             report.summary.skips(object.kind);
             return Ok(());
         }
-        let namespace = object.namespace().unwrap_or_else(|| self.args.namespace());
-        if self.engine.infrastructure.contains(namespace) {
-            report.summary.is_infrastructure(namespace);
-            return Ok(());
-        }
+        let Some(namespace) = self.judged_namespace(object.namespace(), context, report) else { return Ok(()) };
         let text = object.node.to_json().to_string();
-        let collected = self.engine.workloads.read_object(object.group, object.kind, &text, None);
+        let old = self.base.as_ref().and_then(|base| base.object(context.old, object));
+        let collected = self.engine.workloads.read_object(object.group, object.kind, &text, old);
         let images = collected.images();
         let name = object.name();
         let labels = self.args.labels_of(namespace);
@@ -59,6 +69,7 @@ impl Judge<'_> {
             name: &name,
             namespace_labels: labels.as_ref(),
             is_pod: object.group.is_empty() && object.kind == "Pod",
+            environment: context.environment,
             stage: self.learner.stage(),
             now: self.now,
         };
@@ -69,46 +80,97 @@ impl Judge<'_> {
 
         report.summary.objects += 1;
         report.summary.images += images.len();
+        report.summary.unchanged_images += collected.unchanged;
         if verdict.policies.is_empty() {
             report.summary.lacks_policy(namespace);
         }
         for warning in &collected.warnings {
             report.summary.deferred.push(format!("{named}: {warning}"));
         }
-        for (image, note) in verdict.images.iter().flat_map(|image| image.notes.iter().map(move |note| (image, note))) {
-            report.summary.notes.push(format!("{named}: {}: {note}", printable(image.image, IMAGE_BYTES)));
+        self.note(&verdict, &named.to_string(), report);
+        let node = |field: Option<&FieldPath<'_>>| {
+            field.and_then(|field| object.node.at(&field.to_string())).unwrap_or_else(|| object.anchor())
+        };
+        self.locate(&verdict, &facts, Some(&named), context, report, node);
+        if self.passed == Passed::Listed {
+            // Each names its field and says why.
+            let deferred = collected.warnings.iter().map(|why| PassedImage {
+                file: Arc::clone(context.template.unwrap_or(context.file)),
+                object: Some(named.clone()),
+                label: why.clone(),
+                image: String::new(),
+                skipped: Some("it is judged when its Pod is created".to_owned()),
+            });
+            report.passed.extend(deferred);
         }
-        self.locate(&verdict, &facts, &named, object, context, report);
         Ok(())
     }
 
-    /// Turns a verdict's findings into located ones.
-    fn locate(
+    /// The namespace to judge in: the one written, else that of the file's path, else the flag's. None, after a note,
+    /// where nothing in it is ever judged.
+    pub(super) fn judged_namespace<'n>(
+        &'n self,
+        written: Option<&'n str>,
+        context: &Context<'n>,
+        report: &mut Report,
+    ) -> Option<&'n str> {
+        let namespace = written.or(context.namespace).unwrap_or_else(|| self.args.namespace());
+        if self.engine.infrastructure.contains(namespace) {
+            report.summary.is_infrastructure(namespace);
+            return None;
+        }
+        Some(namespace)
+    }
+
+    /// Notes what is to be known of images although nothing is wrong with them.
+    pub(super) fn note(&self, verdict: &Verdict<'_>, about: &str, report: &mut Report) {
+        for (image, note) in verdict.images.iter().flat_map(|image| image.notes.iter().map(move |note| (image, note))) {
+            report.summary.notes.push(format!("{about}: {}: {note}", printable(image.image, IMAGE_BYTES)));
+        }
+    }
+
+    /// Turns a verdict's findings into located ones; `node` is where a field is written, or the object as a whole.
+    pub(super) fn locate<'n>(
         &self,
         verdict: &Verdict<'_>,
         facts: &Facts,
-        named: &ObjectName,
-        object: &Object<'_>,
+        object: Option<&ObjectName>,
         context: &Context<'_>,
         report: &mut Report,
+        node: impl Fn(Option<&FieldPath<'_>>) -> &'n Node,
     ) {
         let located = |finding: &Finding, subject: Option<Subject>, node: &Node| Located {
             finding: finding.into(),
-            object: Some(named.clone()),
+            object: object.cloned(),
             subject,
             place: Some(Place::new(context.source, &node.span, context.file, context.template)),
             owner: owner(self.policies, finding.policy),
         };
         for finding in &verdict.object_findings {
-            report.findings.push(located(finding, None, object.anchor()));
+            report.findings.push(located(finding, None, node(None)));
         }
         for image in &verdict.images {
-            let node = object.node.at(&image.field.to_string()).unwrap_or_else(|| object.anchor());
             for finding in image.findings() {
-                report.findings.push(located(finding, Some(Subject::of(image, facts)), node));
+                report.findings.push(located(finding, Some(Subject::of(image, facts)), node(Some(&image.field))));
             }
         }
+        if self.passed == Passed::Listed {
+            list(verdict, object, context, report);
+        }
     }
+}
+
+/// Notes the images that nothing is wrong with.
+fn list(verdict: &Verdict<'_>, object: Option<&ObjectName>, context: &Context<'_>, report: &mut Report) {
+    let uncovered = verdict.policies.is_empty().then(|| "no policy covers the namespace".to_owned());
+    let passed = verdict.images.iter().filter(|image| image.findings().next().is_none());
+    report.passed.extend(passed.map(|image| PassedImage {
+        file: Arc::clone(context.template.unwrap_or(context.file)),
+        object: object.cloned(),
+        label: label(image.list, image.container),
+        image: image.image.to_owned(),
+        skipped: uncovered.clone(),
+    }));
 }
 
 /// Whom a policy names as its owner.

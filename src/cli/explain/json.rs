@@ -5,8 +5,11 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use serde_json::value::RawValue;
+
 use super::{Explanation, Fact, Written};
-use crate::cli::report::json::{FindingOutput, SCHEMA_VERSION, print};
+use crate::cli::report::json::{FindingOutput, ObjectOutput, SCHEMA_VERSION, print};
+use crate::cli::report::{ObjectName, Place};
 use crate::policy::Source;
 
 #[derive(Serialize)]
@@ -95,6 +98,54 @@ fn fact(fact: &Fact) -> FactOutput<'_> {
 
 /// Writes the explanation.
 pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::Result<()> {
+    print(&output(explanation), out)
+}
+
+/// An image of a file: its explanation, and where it is written.
+#[derive(Serialize)]
+struct InFile<'e> {
+    file: &'e str,
+    line: usize,
+    column: usize,
+    object: ObjectOutput<'e>,
+    container: Option<&'e str>,
+    field: &'e str,
+    #[serde(flatten)]
+    explanation: Output<'e>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FileOutput<'e> {
+    schema_version: u32,
+    images: &'e [Box<RawValue>],
+}
+
+/// The explanation of an image of a file, for [`write_all`]: text, because it outlives what it explains.
+pub(super) fn in_file(
+    explanation: &Explanation<'_>,
+    (object, container, field): (&ObjectName, Option<&str>, &str),
+    place: &Place,
+) -> serde_json::Result<Box<RawValue>> {
+    let output = InFile {
+        file: place.shown(),
+        line: place.line,
+        column: place.column,
+        object: object.into(),
+        container,
+        field,
+        explanation: output(explanation),
+    };
+    // Indented for its place: the text of a raw value is printed as it is.
+    RawValue::from_string(serde_json::to_string_pretty(&output)?.replace('\n', "\n    "))
+}
+
+/// Writes the explanations of a file.
+pub(super) fn write_all(images: &[Box<RawValue>], out: &mut dyn Write) -> io::Result<()> {
+    print(&FileOutput { schema_version: SCHEMA_VERSION, images }, out)
+}
+
+fn output<'e>(explanation: &'e Explanation<'_>) -> Output<'e> {
     let reference = explanation.reference.as_ref().ok().map(|reference| ReferenceOutput {
         registry: reference.registry(),
         canonical_registry: reference.canonical_registry(),
@@ -117,7 +168,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::R
         findings: step.ruling.iter().flat_map(|ruling| &ruling.findings).map(FindingOutput::new).collect(),
     });
     let written = explanation.pinned.as_ref().filter(|pinned| pinned.written == Written::Yes);
-    let output = Output {
+    Output {
         schema_version: SCHEMA_VERSION,
         image: explanation.image,
         reference,
@@ -129,6 +180,5 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::R
         notes: &explanation.notes,
         pinned: written.map(|pinned| pinned.reference.as_str()),
         decision: explanation.decision.name(),
-    };
-    print(&output, out)
+    }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Located, Place, Report};
+use super::{Located, ObjectName, Place, Report, harmful};
 
 /// The version of every JSON output.
 pub(in crate::cli) const SCHEMA_VERSION: u32 = 1;
@@ -32,6 +32,8 @@ struct SummaryOutput<'r> {
     uncovered_namespaces: &'r [String],
     deferred_images: &'r [String],
     notes: &'r [String],
+    unchanged_files: usize,
+    unchanged_images: usize,
     broken_files: usize,
     deny: usize,
     warn: usize,
@@ -65,10 +67,16 @@ pub(in crate::cli) struct FindingOutput<'r> {
 }
 
 #[derive(Serialize)]
-struct ObjectOutput<'r> {
+pub(in crate::cli) struct ObjectOutput<'r> {
     kind: &'r str,
     namespace: &'r str,
     name: &'r str,
+}
+
+impl<'r> From<&'r ObjectName> for ObjectOutput<'r> {
+    fn from(object: &'r ObjectName) -> Self {
+        ObjectOutput { kind: &object.kind, namespace: &object.namespace, name: &object.name }
+    }
 }
 
 impl<'r> FindingOutput<'r> {
@@ -84,11 +92,7 @@ impl<'r> FindingOutput<'r> {
             policy: &finding.policy,
             rule: finding.rule.as_deref(),
             exception: finding.exception.as_deref(),
-            object: located.object.as_ref().map(|object| ObjectOutput {
-                kind: &object.kind,
-                namespace: &object.namespace,
-                name: &object.name,
-            }),
+            object: located.object.as_ref().map(Into::into),
             container: subject.and_then(|subject| subject.container.as_deref()),
             field: subject.and_then(|subject| subject.field.as_deref()),
             image: subject.map_or("", |subject| &subject.image),
@@ -119,6 +123,8 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
             uncovered_namespaces: &summary.uncovered,
             deferred_images: &summary.deferred,
             notes: &summary.notes,
+            unchanged_files: summary.unchanged_files,
+            unchanged_images: summary.unchanged_images,
             broken_files: summary.broken,
             deny: tally.deny,
             warn: tally.warn,
@@ -132,7 +138,18 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
 
 /// Writes a value as indented JSON with a final newline.
 pub(in crate::cli) fn print(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)?;
+    let text = serde_json::to_string_pretty(value)?;
+    // What acts on a terminal stands in strings only, where it can be escaped; most of it is already.
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(|c| harmful(c) && c != '\n') {
+        out.write_all(rest[..at].as_bytes())?;
+        let mut chars = rest[at..].chars();
+        let mut units = [0; 2];
+        for unit in chars.next().unwrap_or_default().encode_utf16(&mut units) {
+            write!(out, "\\u{unit:04x}")?;
+        }
+        rest = chars.as_str();
+    }
+    writeln!(out, "{rest}")?;
     out.flush()
 }

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{Located, Report, shown};
+use super::{Located, Report, SHOWN_BYTES, Subject, shown};
 use crate::document::{Color, Diagnostic, Severity, render_excerpt};
-use crate::policy::Level;
+use crate::policy::{Level, printable};
 
 /// Writes the report of a check.
 pub(in crate::cli) fn write(report: &Report, color: Color, out: &mut dyn Write) -> io::Result<()> {
@@ -25,26 +25,25 @@ fn finding(located: &Located, color: Color) -> String {
         Level::Note => Severity::Note,
     };
     diagnostic.code = Some(finding.id.code().to_owned());
-    diagnostic.label = located.subject.as_ref().map(|subject| match &subject.container {
-        Some(container) => format!("{} \"{}\"", subject.list.noun(), shown(container)),
-        None => subject.list.noun().to_owned(),
-    });
+    diagnostic.label = located.subject.as_ref().map(Subject::label);
     if let Some(place) = &located.place {
         diagnostic.file = shown(place.shown()).into_owned();
         diagnostic.line = place.line;
         diagnostic.column = place.column;
     }
     diagnostic.help = help(located);
+    diagnostic.help.extend(rendered(located));
     render_excerpt(&diagnostic, located.place.as_ref().map(|place| &place.excerpt), color)
 }
 
 /// What to do, who said so, whom to ask.
-fn help(located: &Located) -> Vec<String> {
+pub(super) fn help(located: &Located) -> Vec<String> {
     let finding = &located.finding;
     let mut lines = Vec::new();
     if let Some(instead) = &finding.use_instead {
         lines.push(format!("use: {instead}"));
     }
+    lines.extend(value(located));
     if !finding.policy.is_empty() {
         // A rule without a name is already called `rule 2`.
         let named =
@@ -62,14 +61,32 @@ fn help(located: &Located) -> Vec<String> {
     if !whom.is_empty() {
         lines.push(whom.join(", "));
     }
-    if let Some(place) = located.place.as_ref().filter(|place| place.template.is_some()) {
-        lines.push(format!("line {} is one of the rendered text, {}", place.line, shown(&place.file)));
-    }
     lines
 }
 
+/// The image of a finding in a values file, where its parts stand apart.
+pub(super) fn value(located: &Located) -> Option<String> {
+    let (None, Some(Subject { image, field: Some(field), .. })) = (&located.object, &located.subject) else {
+        return None;
+    };
+    Some(format!("image {} of {}", printable(image, SHOWN_BYTES), shown(field)))
+}
+
+/// That a line is none of the template that is named as its file.
+pub(super) fn rendered(located: &Located) -> Option<String> {
+    let place = located.place.as_ref().filter(|place| place.template.is_some())?;
+    Some(format!("line {} is one of the rendered text, {}", place.line, shown(&place.file)))
+}
+
+/// The last lines as one text.
+pub(super) fn summary_text(report: &Report) -> io::Result<String> {
+    let mut text = Vec::new();
+    summary(report, &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// The last lines: what was judged, with what result, and what was not.
-fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
     let tally = report.tally();
     let undecided = if tally.unresolved == 0 { String::new() } else { format!(", {} undecided", tally.unresolved) };
@@ -99,10 +116,14 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "no policy covers: namespace {}", names(&summary.uncovered))?;
     }
     for deferred in &summary.deferred {
-        writeln!(out, "not judged yet: {deferred}")?;
+        writeln!(out, "not judged yet: {}", shown(deferred))?;
     }
     for note in &summary.notes {
         writeln!(out, "note: {}", shown(note))?;
+    }
+    if summary.unchanged_files + summary.unchanged_images > 0 {
+        let (files, images) = (count(summary.unchanged_files, "file"), count(summary.unchanged_images, "image"));
+        writeln!(out, "not judged, unchanged: {files}, and {images} of other files")?;
     }
     if summary.broken > 0 {
         writeln!(out, "not judged, or not in full: {}, see the errors", count(summary.broken, "broken file"))?;

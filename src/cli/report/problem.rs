@@ -9,6 +9,19 @@ use sha2::{Digest as _, Sha256};
 use crate::document::{Diagnostic, Severity, Span};
 use crate::policy::Level;
 
+/// What a verb found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Run {
+    /// The verb.
+    pub verb: &'static str,
+    /// Every rule that there is, in the order of their ids.
+    pub rules: Vec<Rule>,
+    /// What breaks them, in the order of the inputs.
+    pub problems: Vec<Problem>,
+    /// What could not be looked at, in whole or in part: no rule is broken there, but none is known to be kept either.
+    pub failures: Vec<Problem>,
+}
+
 /// One thing that is wrong. Its texts may hold what a manifest's author wrote: a format escapes them as it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Problem {
@@ -20,6 +33,8 @@ pub(in crate::cli) struct Problem {
     pub level: Level,
     /// What is wrong, one sentence.
     pub message: String,
+    /// What it is wrong with: the container and its image, say.
+    pub about: Option<String>,
     /// What to do and whom to ask, a line each.
     pub help: Vec<String>,
     /// Where it stands; none: nowhere in a file.
@@ -93,12 +108,20 @@ impl Problem {
                 Severity::Error => Level::Error,
             },
             message: diagnostic.message.clone(),
+            about: None,
             help: diagnostic.help.clone(),
             site: Some(Site { file: diagnostic.file.clone(), region: diagnostic.span.as_ref().map(region) }),
             object: None,
             identity: vec![diagnostic.message.clone()],
             suppressed: None,
         }
+    }
+}
+
+impl Problem {
+    /// What there is to say beside its message, a line each.
+    pub fn details(&self) -> impl Iterator<Item = &str> {
+        self.about.iter().chain(&self.help).map(String::as_str)
     }
 }
 
@@ -138,6 +161,7 @@ mod tests {
             title: "".into(),
             level: Level::Error,
             message: "m".into(),
+            about: None,
             help: Vec::new(),
             site: Some(Site {
                 file: file.into(),

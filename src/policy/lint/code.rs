@@ -64,26 +64,59 @@ impl LintCode {
         LintCode::Tw817,
     ];
 
-    const fn row(self) -> (&'static str, &'static str) {
+    /// Code, title and remedy: the one table of codes.
+    const fn row(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            LintCode::Tw800 => ("TW800", "not decided: too large"),
-            LintCode::Tw801 => ("TW801", "a rule that can never be reached"),
-            LintCode::Tw802 => ("TW802", "a glob that earlier ones shadow"),
-            LintCode::Tw803 => ("TW803", "an entry of tags that adds nothing"),
-            LintCode::Tw804 => ("TW804", "a tag class that is never used"),
-            LintCode::Tw805 => ("TW805", "a pattern of digits or dates only"),
-            LintCode::Tw806 => ("TW806", "a pattern that matches every tag"),
-            LintCode::Tw807 => ("TW807", "a pattern that lets in no tag"),
-            LintCode::Tw808 => ("TW808", "an exception that has expired"),
-            LintCode::Tw809 => ("TW809", "an exception without an end in sight"),
-            LintCode::Tw810 => ("TW810", "an exception that no image can meet"),
-            LintCode::Tw811 => ("TW811", "a policy that no namespace can meet"),
-            LintCode::Tw812 => ("TW812", "an override that cannot apply"),
-            LintCode::Tw813 => ("TW813", "tags that move, enforced and not pinned"),
-            LintCode::Tw814 => ("TW814", "unmatched images let in by a policy that enforces"),
-            LintCode::Tw815 => ("TW815", "undecided facts let in"),
-            LintCode::Tw816 => ("TW816", "channels that are not compared with builds"),
-            LintCode::Tw817 => ("TW817", "earlier builds of a channel let in"),
+            LintCode::Tw800 => {
+                ("TW800", "not decided: too large", "write globs and patterns with fewer `*` and smaller counts")
+            }
+            LintCode::Tw801 => (
+                "TW801",
+                "a rule that can never be reached",
+                "put the narrower rule above the wider one, or take it out",
+            ),
+            LintCode::Tw802 => (
+                "TW802",
+                "a glob that earlier ones shadow",
+                "take the glob out, or put its rule above the one that shadows it",
+            ),
+            LintCode::Tw803 => (
+                "TW803",
+                "an entry of tags that adds nothing",
+                "take the entry out, or narrow the one that swallows it",
+            ),
+            LintCode::Tw804 => (
+                "TW804",
+                "a tag class that is never used",
+                "name the class, say 'floating: true' if its tags move, or take it out",
+            ),
+            LintCode::Tw805 => {
+                ("TW805", "a pattern of digits or dates only", "ask for a version, or for a commit beside the date")
+            }
+            LintCode::Tw806 => ("TW806", "a pattern that matches every tag", "name tag classes, or leave 'tags' out"),
+            LintCode::Tw807 => ("TW807", "a pattern that lets in no tag", "correct the pattern, or name the class"),
+            LintCode::Tw808 => ("TW808", "an exception that has expired", "take it out, or have it granted anew"),
+            LintCode::Tw809 => ("TW809", "an exception without an end in sight", "grant it for 180 days at most"),
+            LintCode::Tw810 => ("TW810", "an exception that no image can meet", "take it out, or name what it is for"),
+            LintCode::Tw811 => {
+                ("TW811", "a policy that no namespace can meet", "loosen 'namespaces', or take the policy out")
+            }
+            LintCode::Tw812 => {
+                ("TW812", "an override that cannot apply", "put it above the override that decides, or take it out")
+            }
+            LintCode::Tw813 => ("TW813", "tags that move, enforced and not pinned", "add 'pin: pods'"),
+            LintCode::Tw814 => (
+                "TW814",
+                "unmatched images let in by a policy that enforces",
+                "leave 'unmatched' out, or end with a rule for \"**\"",
+            ),
+            LintCode::Tw815 => ("TW815", "undecided facts let in", "leave 'onUnresolved' out"),
+            LintCode::Tw816 => (
+                "TW816",
+                "channels that are not compared with builds",
+                "name the classes whose builds may be promoted, or leave the key out",
+            ),
+            LintCode::Tw817 => ("TW817", "earlier builds of a channel let in", "write 'pinned: current'"),
         }
     }
 
@@ -97,5 +130,11 @@ impl LintCode {
     #[must_use]
     pub const fn title(self) -> &'static str {
         self.row().1
+    }
+
+    /// What to do, in a few words.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        self.row().2
     }
 }

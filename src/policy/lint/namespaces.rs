@@ -178,6 +178,7 @@ fn applies(policy: &Policy, namespace: &str) -> bool {
         namespace_labels: None,
         is_pod: true,
         stage: Stage::Offline,
+        environment: None,
         now: 0,
     })
 }
