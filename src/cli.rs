@@ -12,6 +12,7 @@ mod facts;
 mod files;
 mod hook;
 mod init;
+mod lint;
 mod man;
 mod outputs;
 mod path_pattern;
@@ -38,6 +39,7 @@ pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
 pub use init::InitArgs;
+pub use lint::LintArgs;
 pub use man::ManArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
@@ -78,6 +80,8 @@ pub enum Verb {
     Test(TestArgs),
     /// Show every step from an image reference to its verdict
     Explain(ExplainArgs),
+    /// Find errors in policies, and what works in them but is probably not meant
+    Lint(LintArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
     /// Write a commented starter policy, its test, and their schemas for the editor
@@ -226,6 +230,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         }),
         Verb::Check(args) => check::run(&args, surroundings),
         Verb::Explain(args) => explain::run(&args, surroundings),
+        Verb::Lint(args) => lint::run(&args, surroundings),
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Test(args) => test::run(&args, surroundings),
         Verb::Init(args) => init::run(&args, surroundings),

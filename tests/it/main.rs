@@ -15,6 +15,7 @@ mod cli_formats;
 mod cli_generated;
 mod cli_hook;
 mod cli_init;
+mod cli_lint;
 mod cli_policies;
 mod cli_registry;
 mod cli_resolve;
@@ -36,6 +37,7 @@ mod https_reviews;
 mod https_self_managed;
 mod https_support;
 mod invariants;
+mod lint_codes;
 mod real_registries;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]
