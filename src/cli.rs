@@ -10,6 +10,7 @@ mod explain;
 mod facts;
 mod files;
 mod hook;
+mod outputs;
 mod registries;
 mod report;
 mod resolve;

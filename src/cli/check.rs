@@ -11,8 +11,9 @@ use clap::{Args, ValueEnum};
 use super::engine::EngineArgs;
 use super::facts::Learner;
 use super::files::{self, Found};
-use super::report::{Format, Input, Report, format, json, plain};
-use super::{Exit, Surroundings, written};
+use super::outputs::Outputs;
+use super::report::{Format, Input, Report, json, plain};
+use super::{Exit, Surroundings};
 use crate::document::{self, Source};
 use judge::Judge;
 pub(super) use judge::owner;
@@ -38,9 +39,8 @@ pub struct CheckArgs {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
-    /// The output's format: `plain` or `json`
-    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = format)]
-    format: Format,
+    #[command(flatten)]
+    outputs: Outputs<Format>,
     /// Exit 1 also for findings that only warn, or that are only audited
     #[arg(long, value_enum, value_name = "MODE", conflicts_with = "exit_zero")]
     fail_on: Option<FailOn>,
@@ -71,8 +71,6 @@ struct Later {
     values: Option<String>,
     #[arg(long, hide = true, value_parser = not_yet)]
     layout: Option<String>,
-    #[arg(long, hide = true, value_parser = not_yet)]
-    output: Option<String>,
 }
 
 fn not_yet(_: &str) -> Result<String, String> {
@@ -89,11 +87,10 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
     let mut judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner };
     let report = judge_all(args, &mut judge, surroundings)?;
     let verdict = exit(args, &report);
-    let printed = match args.format {
-        Format::Plain => plain::write(&report, surroundings.color, surroundings.out),
-        Format::Json => json::write(&report, surroundings.out),
-    };
-    written(printed, verdict)
+    args.outputs.write(verdict, surroundings, |format, color, out| match format {
+        Format::Plain => plain::write(&report, color, out),
+        Format::Json => json::write(&report, out),
+    })
 }
 
 /// 2 where something could not be judged, else 1 where a finding weighs enough, else 3 where a fact was missing.

@@ -8,7 +8,7 @@ use clap::Args;
 use super::check::owner;
 use super::engine::{Engine, EngineArgs};
 use super::facts::Learner;
-use super::report::{Format, Located, Subject, format};
+use super::report::{Format, Located, Subject};
 use super::{Exit, Surroundings, written};
 use crate::image::{Reference, ReferenceError, Refusal};
 use crate::policy::{
@@ -33,8 +33,8 @@ pub struct ExplainArgs {
     image: String,
     #[command(flatten)]
     engine: EngineArgs,
-    /// The output's format: `plain` or `json`
-    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = format)]
+    /// The output's format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     format: Format,
 }
 

@@ -113,7 +113,7 @@ fn cannot_read(name: &str, error: &io::Error) -> Diagnostic {
 }
 
 /// The system's reason in lower case, without its error number.
-fn reason(error: &io::Error) -> String {
+pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }

@@ -2,9 +2,12 @@
 
 pub(super) mod json;
 pub(super) mod plain;
+pub(super) mod problem;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use clap::ValueEnum;
 
 use crate::document::Span;
 use crate::image::Reference;
@@ -13,25 +16,14 @@ use crate::policy::{Check, Facts, Finding, FindingId, ImageVerdict, Level, List,
 /// Bytes of an image as written that are shown on a line of its own; a reference may have 4 KiB.
 pub(super) const SHOWN_BYTES: usize = 512;
 
-/// The output formats that exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The formats of verbs whose answers are no list of problems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people.
+    /// For people
+    #[default]
     Plain,
-    /// For programs: the stable machine interface.
+    /// For programs: the stable machine interface
     Json,
-}
-
-/// Reads `--format`.
-pub(super) fn format(name: &str) -> Result<Format, String> {
-    match name {
-        "plain" => Ok(Format::Plain),
-        "json" => Ok(Format::Json),
-        "table" | "sarif" | "junit" | "github" | "gitlab" | "markdown" => {
-            Err(format!("the format `{name}` is not supported yet; use `plain` or `json`"))
-        }
-        _ => Err("there is no such format; use `plain` or `json`".to_owned()),
-    }
 }
 
 /// Text from a manifest or a file's name as a terminal may show it: what would move the cursor, colour, or turn the

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::registries::{DEADLINE, Registries};
-use super::report::{Format, canonical, format};
+use super::report::{Format, canonical};
 use super::{Exit, Surroundings, written};
 use crate::config::{Config, Overrides};
 use crate::document::Color;
@@ -37,8 +37,8 @@ pub struct ResolveArgs {
     /// The server's configuration file: its registries, time-outs and references decide here too
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The output's format: `plain` or `json`
-    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = format)]
+    /// The output's format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     format: Format,
 }
 
