@@ -11,12 +11,12 @@ mod facts;
 mod files;
 mod hook;
 mod outputs;
+mod pin;
 mod registries;
 mod report;
 mod resolve;
 mod schema;
 mod serve;
-#[cfg_attr(not(test), expect(dead_code, reason = "pin and check --values, which read it, come next"))]
 mod values_file;
 
 use std::ffi::OsStr;
@@ -31,6 +31,7 @@ pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
+pub use pin::PinArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -69,6 +70,8 @@ pub enum Verb {
     Explain(ExplainArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
+    /// Rewrite manifests, values, Compose files and Dockerfiles to `tag@digest`, keeping comments and layout
+    Pin(PinArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
@@ -194,6 +197,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Check(args) => check::run(&args, surroundings),
         Verb::Explain(args) => explain::run(&args, surroundings),
         Verb::Resolve(args) => resolve::run(&args, surroundings),
+        Verb::Pin(args) => pin::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Hook(args) => hook::run(&args, surroundings),

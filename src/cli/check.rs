@@ -1,7 +1,7 @@
 //! `tagwarden check`: manifests in, findings out, by the same two functions as in admission.
 
 mod judge;
-mod objects;
+pub(super) mod objects;
 
 use std::path::PathBuf;
 
