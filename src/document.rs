@@ -11,7 +11,7 @@ mod schema;
 mod source;
 mod structural;
 
-pub use diagnostic::{Color, Diagnostic, Severity, render};
+pub use diagnostic::{Color, Diagnostic, Excerpt, Severity, render, render_excerpt};
 pub use node::{Document, Entry, Node, Span, Value, parse};
 pub use path::path_of;
 pub use read::{Fields, Read, Reader, Spanned, Table, nearest};

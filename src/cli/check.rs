@@ -1,5 +1,6 @@
 //! `tagwarden check`: manifests in, findings out, by the same two functions as in admission.
 
+mod inputs;
 mod judge;
 pub(super) mod objects;
 
@@ -10,14 +11,12 @@ use clap::{Args, ValueEnum};
 
 use super::engine::EngineArgs;
 use super::facts::Learner;
-use super::files::{self, Found};
+use super::files;
 use super::outputs::Outputs;
-use super::report::{Format, Input, Report, json, plain};
+use super::report::{Format, Report, json, plain};
 use super::{Exit, Surroundings};
-use crate::document::{self, Source};
 use judge::Judge;
 pub(super) use judge::owner;
-use objects::Part;
 
 /// The arguments of `check`.
 #[derive(Debug, Args)]
@@ -84,8 +83,8 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
         bail!("no policy to check against: name a directory of policy files with --policies DIR");
     };
     let learner = Learner::new(&engine.origin, policies);
-    let mut judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner };
-    let report = judge_all(args, &mut judge, surroundings)?;
+    let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner };
+    let report = inputs::judge_all(files::find(&args.paths), &judge, surroundings)?;
     let verdict = exit(args, &report);
     args.outputs.write(verdict, surroundings, |format, color, out| match format {
         Format::Plain => plain::write(&report, color, out),
@@ -105,57 +104,4 @@ fn exit(args: &CheckArgs, report: &Report) -> Exit {
     let violation = if failing > 0 { Exit::Violation } else { Exit::Clean };
     let undecided = if tally.unresolved > 0 { Exit::Undecided } else { Exit::Clean };
     violation.and(undecided).and(if report.summary.broken > 0 { Exit::Error } else { Exit::Clean })
-}
-
-fn judge_all(args: &CheckArgs, judge: &mut Judge<'_>, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Report> {
-    let mut report = Report::default();
-    for found in files::find(&args.paths) {
-        let (name, text) = match found {
-            Found::Stdin => (files::STDIN.to_owned(), files::read_text(files::STDIN, &mut *surroundings.input)),
-            Found::File(path) => (files::shown(&path), files::read_file(&path)),
-            Found::Problem(problem) => (String::new(), Err(Box::new(problem))),
-        };
-        match text {
-            Ok(text) => judge_text(Input { name, text }, judge, &mut report, surroundings)?,
-            Err(problem) => {
-                report.summary.broken += 1;
-                files::complain(&[*problem], "", surroundings);
-            }
-        }
-    }
-    Ok(report)
-}
-
-/// Judges every object of a text; what is wrong with the text itself goes to standard error.
-fn judge_text(
-    input: Input,
-    judge: &mut Judge<'_>,
-    report: &mut Report,
-    surroundings: &mut Surroundings<'_>,
-) -> anyhow::Result<()> {
-    let source = Source::new(&input.name, &input.text);
-    let (documents, problems) = document::parse(&source);
-    let index = report.inputs.len();
-    report.summary.files += 1;
-    for document in &documents {
-        for part in objects::parts(&document.root) {
-            match part {
-                Part::Object(object) => {
-                    let context = judge::Context { source: &source, index, template: document.template.as_deref() };
-                    judge.object(&object, &context, report, surroundings)?;
-                }
-                // What a syntax error left over is no finding of its own.
-                Part::NoManifest if problems.is_empty() => {
-                    report.summary.is_no_manifest(document.template.as_deref().unwrap_or(&input.name));
-                }
-                Part::NoManifest => {}
-            }
-        }
-    }
-    if !problems.is_empty() {
-        report.summary.broken += 1;
-        files::complain(&problems, &input.text, surroundings);
-    }
-    report.inputs.push(input);
-    Ok(())
 }

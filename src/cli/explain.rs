@@ -177,7 +177,7 @@ fn by_policies<'a>(
 ) -> anyhow::Result<Explanation<'a>> {
     let namespace = args.engine.namespace();
     let labels = args.engine.labels_of(namespace);
-    let mut learner = Learner::new(&engine.origin, policies);
+    let learner = Learner::new(&engine.origin, policies);
     let request = Request {
         kind: "Pod",
         namespace: Some(namespace),

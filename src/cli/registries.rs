@@ -28,16 +28,25 @@ pub(super) struct Registries {
     /// Answers lookups.
     pub resolver: Resolver,
     caller: Option<CallerCredentials>,
+    /// What of the caller's credentials cannot be used: the registries are asked without it.
+    pub notes: Vec<String>,
     patience: Instant,
 }
 
 impl Registries {
-    /// For these hosts and no others, with the credentials of the settings and of whoever calls.
+    /// For these hosts and no others, with the credentials of the settings and of whoever calls; the notes are told.
     pub fn new(
         settings: Settings,
         hosts: BTreeSet<String>,
         surroundings: &mut Surroundings<'_>,
     ) -> anyhow::Result<Self> {
+        let registries = Self::start(settings, hosts)?;
+        tell(&registries.notes, surroundings);
+        Ok(registries)
+    }
+
+    /// The same, and the notes are left to be told.
+    pub fn start(settings: Settings, hosts: BTreeSet<String>) -> anyhow::Result<Self> {
         // One thread is enough for waiting; it costs a command nothing that ends before it asks.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("cannot start what asks registries")?;
@@ -46,12 +55,18 @@ impl Registries {
         let resolver = Resolver::new(settings, hosts, metrics).map_err(anyhow::Error::msg)?;
         let patience = Instant::now() + PATIENCE;
         drop(within);
-        Ok(Registries { runtime, resolver, caller: callers_own(surroundings), patience })
+        let (caller, notes) = callers_own();
+        Ok(Registries { runtime, resolver, caller, notes, patience })
     }
 
     /// Who asks, for an object in this namespace.
     pub fn asker<'a>(&'a self, namespace: Option<&'a str>) -> Asker<'a> {
         Asker { namespace, caller: self.caller.as_ref(), ..Asker::default() }
+    }
+
+    /// Waits for an answer, and for those that other threads wait for at the same time.
+    pub fn wait_quietly<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
     }
 
     /// Waits for an answer; on a terminal says so where the command takes longer than a second.
@@ -72,22 +87,25 @@ impl Registries {
     }
 }
 
-/// Those of `docker login`. What of them cannot be used is told: the registries are asked without it then.
-fn callers_own(surroundings: &mut Surroundings<'_>) -> Option<CallerCredentials> {
-    let (caller, notes) = match docker_config_of_caller(|name| std::env::var_os(name)) {
+/// Those of `docker login`, and what of them cannot be used.
+fn callers_own() -> (Option<CallerCredentials>, Vec<String>) {
+    match docker_config_of_caller(|name| std::env::var_os(name)) {
         Ok(None) => (None, Vec::new()),
         Ok(Some(caller)) => (Some(caller.clone()), caller.notes),
         Err(problem) => (None, vec![problem]),
-    };
+    }
+}
+
+/// Tells what of the caller's credentials cannot be used.
+pub(super) fn tell(notes: &[String], surroundings: &mut Surroundings<'_>) {
     for note in notes {
         // A closed standard error takes nothing from the verdict.
-        let _ = writeln!(surroundings.err, "warning: {}", shown(&note));
+        let _ = writeln!(surroundings.err, "warning: {}", shown(note));
     }
-    caller
 }
 
 /// Replaces the line that the cursor is on.
-fn say(line: &str, err: &mut dyn Write) {
+pub(super) fn say(line: &str, err: &mut dyn Write) {
     // A closed standard error takes nothing from the verdict.
     let _ = write!(err, "\r\x1b[K{line}").and_then(|()| err.flush());
 }

@@ -6,10 +6,11 @@ pub(super) mod problem;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use crate::document::Span;
+use crate::document::{Excerpt, Source, Span};
 use crate::image::Reference;
 use crate::policy::{Check, Facts, Finding, FindingId, ImageVerdict, Level, List, Mode, Owner, Resolved};
 
@@ -41,21 +42,10 @@ pub(super) fn shown(text: &str) -> Cow<'_, str> {
 /// Everything that was judged, and everything that was not.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// The texts that were read, for source lines.
-    pub inputs: Vec<Input>,
     /// In the order of the inputs and of the places in them.
     pub findings: Vec<Located>,
     /// What was counted.
     pub summary: Summary,
-}
-
-/// One file (or standard input) that was read.
-#[derive(Debug)]
-pub(super) struct Input {
-    /// As shown.
-    pub name: String,
-    /// The whole text.
-    pub text: String,
 }
 
 /// Counts, and the names of what was not judged.
@@ -126,6 +116,37 @@ pub(super) struct Tally {
 }
 
 impl Report {
+    /// Takes in what was found in a further input.
+    pub fn add(&mut self, other: Report) {
+        self.findings.extend(other.findings);
+        // All by name, so that no further count is forgotten here.
+        let Summary {
+            files,
+            objects,
+            images,
+            skipped_kinds,
+            no_manifest,
+            uncovered,
+            infrastructure,
+            deferred,
+            notes,
+            broken,
+        } = other.summary;
+        let summary = &mut self.summary;
+        summary.files += files;
+        summary.objects += objects;
+        summary.images += images;
+        summary.broken += broken;
+        for (kind, count) in skipped_kinds {
+            *summary.skipped_kinds.entry(kind).or_default() += count;
+        }
+        no_manifest.iter().for_each(|file| summary.is_no_manifest(file));
+        uncovered.iter().for_each(|namespace| summary.lacks_policy(namespace));
+        infrastructure.iter().for_each(|namespace| summary.is_infrastructure(namespace));
+        summary.deferred.extend(deferred);
+        summary.notes.extend(notes);
+    }
+
     /// Counts findings by weight.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
@@ -275,16 +296,39 @@ pub(super) fn canonical(reference: &Reference<'_>) -> String {
 /// Where in the inputs something stands.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// Which input.
-    pub input: usize,
+    /// The input, as shown.
+    pub file: Arc<str>,
     /// The template that Helm made it from, if it says so.
-    pub template: Option<String>,
-    /// The bytes.
-    pub span: Span,
+    pub template: Option<Arc<str>>,
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
+    /// The column after its last character on that line.
+    pub end_column: usize,
+    /// The line, to show.
+    pub excerpt: Excerpt,
+}
+
+impl Place {
+    /// Of what stands at `span` of a text that is an input of this name.
+    pub fn new(source: &Source<'_>, span: &Span, file: &Arc<str>, template: Option<&Arc<str>>) -> Self {
+        let (line, column) = source.position(span.start);
+        let (_, end_column) = source.position(source.end_on_first_line(span));
+        Place {
+            file: Arc::clone(file),
+            template: template.map(Arc::clone),
+            line,
+            column,
+            end_column,
+            excerpt: Excerpt::of(source.text(), span),
+        }
+    }
+
+    /// What to name as the file: the template where there is one.
+    pub fn shown(&self) -> &str {
+        self.template.as_deref().unwrap_or(&self.file)
+    }
 }
 
 #[cfg(test)]

@@ -263,9 +263,7 @@ impl<T: JsonSchema> JsonSchema for Table<T> {
 
 /// The part of a span on its first line: a caret under a whole block would hide the place.
 fn first_line(source: &Source<'_>, span: &Span) -> Span {
-    let text = source.text().get(span.clone()).unwrap_or_default();
-    let length = text.lines().next().map_or(0, |line| line.trim_end().len());
-    span.start..span.start + length
+    span.start..source.end_on_first_line(span)
 }
 
 /// A key as it may be shown: no control characters, not endless.

@@ -50,6 +50,13 @@ impl<'t> Source<'t> {
         rest.char_indices().nth(column).map_or(self.text.len(), |(at, _)| start + at)
     }
 
+    /// Where a place ends, or the line on which it begins.
+    #[must_use]
+    pub fn end_on_first_line(&self, span: &Span) -> usize {
+        let text = self.text.get(span.clone()).unwrap_or_default();
+        span.start + text.lines().next().map_or(0, |line| line.trim_end().len())
+    }
+
     /// An error at a place of this text.
     #[must_use]
     pub fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
@@ -77,7 +84,7 @@ impl<'t> Source<'t> {
 }
 
 /// The nearest character boundary at or before `offset`.
-fn floor_boundary(text: &str, offset: usize) -> usize {
+pub(super) fn floor_boundary(text: &str, offset: usize) -> usize {
     let mut at = offset.min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;

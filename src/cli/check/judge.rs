@@ -1,7 +1,8 @@
 //! One object through the engine: its images collected as in admission, judged, and each finding given its place.
 
+use std::sync::Arc;
+
 use super::objects::Object;
-use crate::cli::Surroundings;
 use crate::cli::engine::{Engine, EngineArgs};
 use crate::cli::facts::Learner;
 use crate::cli::report::{Located, ObjectName, Place, Report, Subject};
@@ -26,10 +27,10 @@ pub(super) struct Judge<'p> {
 pub(super) struct Context<'i> {
     /// The text it is in.
     pub source: &'i Source<'i>,
-    /// The number that the report will know the text by.
-    pub index: usize,
+    /// The text's name, as shown.
+    pub file: &'i Arc<str>,
     /// The template that Helm names above the document.
-    pub template: Option<&'i str>,
+    pub template: Option<&'i Arc<str>>,
 }
 
 impl Judge<'_> {
@@ -37,13 +38,7 @@ impl Judge<'_> {
     ///
     /// # Errors
     /// What registries are asked with (an authority, say) cannot be used.
-    pub fn object(
-        &mut self,
-        object: &Object<'_>,
-        context: &Context<'_>,
-        report: &mut Report,
-        surroundings: &mut Surroundings<'_>,
-    ) -> anyhow::Result<()> {
+    pub fn object(&self, object: &Object<'_>, context: &Context<'_>, report: &mut Report) -> anyhow::Result<()> {
         if !self.engine.workloads.knows(object.group, object.kind) {
             report.summary.skips(object.kind);
             return Ok(());
@@ -69,7 +64,7 @@ impl Judge<'_> {
         };
         let named = ObjectName { kind: object.kind.to_owned(), namespace: namespace.to_owned(), name: name.clone() };
         let plan = self.policies.plan(&request, &images);
-        let facts = self.learner.facts(&plan, namespace, &named.to_string(), surroundings)?;
+        let facts = self.learner.facts_quietly(&plan, namespace)?;
         let verdict = decide(plan, &images, &facts);
 
         report.summary.objects += 1;
@@ -97,16 +92,12 @@ impl Judge<'_> {
         context: &Context<'_>,
         report: &mut Report,
     ) {
-        let located = |finding: &Finding, subject: Option<Subject>, node: &Node| {
-            let (line, column) = context.source.position(node.span.start);
-            let template = context.template.map(str::to_owned);
-            Located {
-                finding: finding.into(),
-                object: Some(named.clone()),
-                subject,
-                place: Some(Place { input: context.index, template, span: node.span.clone(), line, column }),
-                owner: owner(self.policies, finding.policy),
-            }
+        let located = |finding: &Finding, subject: Option<Subject>, node: &Node| Located {
+            finding: finding.into(),
+            object: Some(named.clone()),
+            subject,
+            place: Some(Place::new(context.source, &node.span, context.file, context.template)),
+            owner: owner(self.policies, finding.policy),
         };
         for finding in &verdict.object_findings {
             report.findings.push(located(finding, None, object.anchor()));

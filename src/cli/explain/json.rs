@@ -114,12 +114,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::R
         name: &step.name,
         applies: step.ruling.is_some(),
         rule: step.ruling.as_ref().and_then(|ruling| ruling.rule.as_deref()),
-        findings: step
-            .ruling
-            .iter()
-            .flat_map(|ruling| &ruling.findings)
-            .map(|located| FindingOutput::new(located, None))
-            .collect(),
+        findings: step.ruling.iter().flat_map(|ruling| &ruling.findings).map(FindingOutput::new).collect(),
     });
     let written = explanation.pinned.as_ref().filter(|pinned| pinned.written == Written::Yes);
     let output = Output {
@@ -129,7 +124,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::R
         error,
         refused: explanation.refused.map(|refusal| refusal.name()),
         policies: policies.collect(),
-        findings: explanation.findings.iter().map(|located| FindingOutput::new(located, None)).collect(),
+        findings: explanation.findings.iter().map(FindingOutput::new).collect(),
         facts: explanation.facts.iter().map(fact).collect(),
         notes: &explanation.notes,
         pinned: written.map(|pinned| pinned.reference.as_str()),

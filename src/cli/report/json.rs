@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Located, Report};
+use super::{Located, Place, Report};
 
 /// The version of every JSON output.
 pub(in crate::cli) const SCHEMA_VERSION: u32 = 1;
@@ -72,8 +72,8 @@ struct ObjectOutput<'r> {
 }
 
 impl<'r> FindingOutput<'r> {
-    /// A finding as JSON; `file` is what to show for its place.
-    pub fn new(located: &'r Located, file: Option<&'r str>) -> Self {
+    /// A finding as JSON.
+    pub fn new(located: &'r Located) -> Self {
         let finding = &located.finding;
         let subject = located.subject.as_ref();
         FindingOutput {
@@ -96,7 +96,7 @@ impl<'r> FindingOutput<'r> {
             digest: subject.and_then(|subject| subject.digest.as_deref()),
             message: &finding.message,
             r#use: finding.use_instead.as_deref(),
-            file,
+            file: located.place.as_ref().map(Place::shown),
             line: located.place.as_ref().map(|place| place.line),
             column: located.place.as_ref().map(|place| place.column),
         }
@@ -107,11 +107,6 @@ impl<'r> FindingOutput<'r> {
 pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let tally = report.tally();
     let summary = &report.summary;
-    let file_of = |located: &'_ Located| {
-        let place = located.place.as_ref()?;
-        Some(place.template.clone().unwrap_or_else(|| report.inputs[place.input].name.clone()))
-    };
-    let files: Vec<Option<String>> = report.findings.iter().map(file_of).collect();
     let output = CheckOutput {
         schema_version: SCHEMA_VERSION,
         summary: SummaryOutput {
@@ -130,12 +125,7 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
             audit: tally.audit,
             unresolved: tally.unresolved,
         },
-        findings: report
-            .findings
-            .iter()
-            .zip(&files)
-            .map(|(located, file)| FindingOutput::new(located, file.as_deref()))
-            .collect(),
+        findings: report.findings.iter().map(FindingOutput::new).collect(),
     };
     print(&output, out)
 }

@@ -3,20 +3,20 @@
 use std::io::{self, Write};
 
 use super::{Located, Report, shown};
-use crate::document::{Color, Diagnostic, Severity, render};
+use crate::document::{Color, Diagnostic, Severity, render_excerpt};
 use crate::policy::Level;
 
 /// Writes the report of a check.
 pub(in crate::cli) fn write(report: &Report, color: Color, out: &mut dyn Write) -> io::Result<()> {
     for located in &report.findings {
-        writeln!(out, "{}", finding(located, report, color))?;
+        writeln!(out, "{}", finding(located, color))?;
     }
     summary(report, out)?;
     out.flush()
 }
 
 /// One finding with its source line.
-fn finding(located: &Located, report: &Report, color: Color) -> String {
+fn finding(located: &Located, color: Color) -> String {
     let finding = &located.finding;
     let mut diagnostic = Diagnostic::of_file("", finding.message.clone());
     diagnostic.severity = match finding.level {
@@ -29,21 +29,17 @@ fn finding(located: &Located, report: &Report, color: Color) -> String {
         Some(container) => format!("{} \"{}\"", subject.list.noun(), shown(container)),
         None => subject.list.noun().to_owned(),
     });
-    let mut text = "";
     if let Some(place) = &located.place {
-        let input = &report.inputs[place.input];
-        text = &input.text;
-        diagnostic.file = shown(place.template.as_deref().unwrap_or(&input.name)).into_owned();
-        diagnostic.span = Some(place.span.clone());
+        diagnostic.file = shown(place.shown()).into_owned();
         diagnostic.line = place.line;
         diagnostic.column = place.column;
     }
-    diagnostic.help = help(located, report);
-    render(&diagnostic, text, color)
+    diagnostic.help = help(located);
+    render_excerpt(&diagnostic, located.place.as_ref().map(|place| &place.excerpt), color)
 }
 
 /// What to do, who said so, whom to ask.
-fn help(located: &Located, report: &Report) -> Vec<String> {
+fn help(located: &Located) -> Vec<String> {
     let finding = &located.finding;
     let mut lines = Vec::new();
     if let Some(instead) = &finding.use_instead {
@@ -67,11 +63,7 @@ fn help(located: &Located, report: &Report) -> Vec<String> {
         lines.push(whom.join(", "));
     }
     if let Some(place) = located.place.as_ref().filter(|place| place.template.is_some()) {
-        lines.push(format!(
-            "line {} is one of the rendered text, {}",
-            place.line,
-            shown(&report.inputs[place.input].name)
-        ));
+        lines.push(format!("line {} is one of the rendered text, {}", place.line, shown(&place.file)));
     }
     lines
 }
