@@ -11,6 +11,8 @@ mod cli_demo;
 mod cli_explain;
 mod cli_facts;
 mod cli_hook;
+mod cli_pin;
+mod cli_pin_files;
 mod cli_policies;
 mod cli_registry;
 mod cli_resolve;
