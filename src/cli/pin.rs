@@ -14,7 +14,7 @@ mod spot;
 mod store;
 mod values;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,11 +26,13 @@ use super::files::{self, Found, Wanted};
 use super::report::Format;
 use super::{Exit, Surroundings, written};
 use crate::config::{Config, Overrides};
-use crate::document::{Color, Diagnostic, Source};
+use crate::document::{Color, Diagnostic, Source, Span};
 use crate::review::Workloads;
 use digests::{Digests, Origin};
-use judge::{Drift, Floating, Status, Terms};
+use edit::Edit;
+use judge::{Drift, Floating, Outcome, Status, Terms};
 use output::{Image, PinnedFile, Report};
+use spot::Slot;
 
 /// The arguments of `pin`.
 #[derive(Debug, Args)]
@@ -212,11 +214,21 @@ fn take(found: Found, workloads: &Workloads, report: &mut Report, surroundings: 
 
 /// Judges the images of a file, and collects what is to be written.
 fn pin(file: &mut PinnedFile, terms: &Terms<'_>, digests: &Digests) {
-    for image in &mut file.images {
-        let (outcome, slot) = judge::judge(&image.spot, terms, digests);
-        let edit = slot.zip(outcome.digest.as_deref()).map(|(slot, digest)| slot.edit(digest));
-        let contradicted = edit.is_some_and(|edit| !file.edits.add(edit));
-        image.outcome = Some(if contradicted { outcome.contradicted() } else { outcome });
+    let judged: Vec<_> = file.images.iter().map(|image| judge::judge(&image.spot, terms, digests)).collect();
+    let edit = |(outcome, slot): &(Outcome, Option<&Slot>)| Some(slot.as_ref()?.edit(outcome.digest.as_deref()?));
+    let edits: Vec<Option<Edit>> = judged.iter().map(edit).collect();
+    // One place may serve several images through aliases; then it must be the same digest for all.
+    let mut wanted: HashMap<&Span, &str> = HashMap::new();
+    let mut contradicted: HashSet<&Span> = HashSet::new();
+    for Edit { span, text } in edits.iter().flatten() {
+        if *wanted.entry(span).or_insert(text) != text {
+            contradicted.insert(span);
+        }
+    }
+    let outcomes: Vec<_> = judged.into_iter().map(|(outcome, _)| outcome).collect();
+    for ((image, outcome), edit) in file.images.iter_mut().zip(outcomes).zip(&edits) {
+        let fits = edit.as_ref().is_none_or(|edit| !contradicted.contains(&edit.span) && file.edits.add(edit.clone()));
+        image.outcome = Some(if fits { outcome } else { outcome.contradicted() });
     }
 }
 

@@ -67,9 +67,9 @@ fn the_diff_is_one_that_patch_takes() {
     let files = ["pod.yaml", "kustomization.yaml", "values.yaml"];
     let ran = pin(&scene, &files);
     scene.write("pin.diff", ran.stdout.as_bytes());
-    let patch = std::process::Command::new("git").args(["apply", "-p0", "--whitespace=nowarn", "pin.diff"]);
-    let mut patch = { patch }.current_dir(scene.path()).spawn().unwrap();
-    assert!(patch.wait().unwrap().success(), "{}", ran.stdout);
+    let mut patch = std::process::Command::new("git");
+    patch.args(["apply", "-p0", "--whitespace=nowarn", "pin.diff"]).current_dir(scene.path());
+    assert!(patch.status().unwrap().success(), "{}", ran.stdout);
     let patched = files.map(|file| read(&scene, file));
     let checked = pin(&scene, &[&["--check"], &files[..]].concat());
     assert_eq!((checked.code, checked.stdout.as_str()), (0, "3 files, 32 images: 32 pinned already\n"));

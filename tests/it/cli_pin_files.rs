@@ -114,8 +114,7 @@ fn what_cannot_be_written_is_told_with_its_remedy_and_left() {
         assert!(ran.code == 4 && ran.stdout.contains(said), "{name}: {}", ran.stdout);
         let ran = pin(&scene, &["--write", name]);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{name}: {}", ran.stdout);
-        let expected = if name == "shared.yaml" { text.replace("''", &format!("'{DIGEST}'")) } else { text.to_owned() };
-        assert_eq!(fs::read_to_string(scene.path().join(name)).unwrap(), expected, "{name}");
+        assert_eq!(fs::read_to_string(scene.path().join(name)).unwrap(), text, "{name}");
     }
 }
 
@@ -138,16 +137,10 @@ fn scalar() -> impl Strategy<Value = (String, String)> {
 fn container() -> impl Strategy<Value = (String, String)> {
     let space = || select(vec!["", " ", "    "]);
     let comment = || select(vec!["", " # c", "   # image: registry.example.com/acme/api:v1.4.2", " #\té\u{2028}"]);
-    let further = || {
-        select(vec![
-            "",
-            "    args: [\"a:1\", 'it''s', \"#\"]\n",
-            "\n",
-            "    # image: x:1\n\n",
-            "    command:\n    - registry.example.com/acme/api:v1.4.2\n",
-        ])
-    };
-    let block = (space(), scalar(), comment(), further(), further()).prop_map(
+    let above = || select(vec!["", "    args: [\"a:1\", 'it''s', \"#\"]\n", "\n", "    # image: x:1\n\n"]);
+    let further =
+        || select(vec!["", "\n", "    # image: x:1\n", "    command:\n    - registry.example.com/acme/api:v1.4.2\n"]);
+    let block = (space(), scalar(), comment(), above(), further()).prop_map(
         |(space, (before, after), comment, above, below)| {
             let text = |image: &str| format!("  - name: a\n{above}    image: {space}{image}{comment}\n{below}");
             (text(&before), text(&after))
@@ -319,7 +312,7 @@ fn a_directory_that_may_not_be_written_is_told() {
     }
     let ran = Ran::from(command.output().unwrap());
     assert!(
-        ran.code == 2 && ran.stderr.contains("error: cannot be written: permission denied\n --> d/pod.yaml\n"),
+        ran.code == 2 && ran.stderr.contains("error: cannot be written: permission denied\n--> d/pod.yaml\n"),
         "{ran:?}"
     );
     assert_eq!(fs::read_to_string(directory.join("pod.yaml")).unwrap(), pod());
@@ -352,7 +345,7 @@ fn broken_inputs_are_named_and_others_are_still_pinned() {
         "byte 0xe9 at line 1, column 11",
         "latin.Dockerfile",
         "'spec' stands twice",
-        "half.yaml:6:1",
+        "half.yaml:5:",
         "deep.yaml",
         "nowhere.yaml",
         "empty",
@@ -369,8 +362,10 @@ fn broken_inputs_are_named_and_others_are_still_pinned() {
 #[test]
 fn ten_mebibytes_are_pinned() {
     let scene = scene();
-    let documents = 10 * 1024 * 1024 / (pod().len() + 4) + 1;
-    scene.write("large.yaml", format!("{}---\n", pod()).repeat(documents).as_bytes());
+    // A stream may have a million nodes, so there is some text beside them.
+    let comment = format!("# {}\n---\n", "c".repeat(2000));
+    let documents = 10 * 1024 * 1024 / (pod().len() + comment.len()) + 1;
+    scene.write("large.yaml", format!("{}{comment}", pod()).repeat(documents).as_bytes());
     let ran = pin(&scene, &["--write", "large.yaml"]);
     assert_eq!(
         (ran.code, ran.stdout),
@@ -378,7 +373,7 @@ fn ten_mebibytes_are_pinned() {
     );
     assert_eq!(
         fs::read_to_string(scene.path().join("large.yaml")).unwrap(),
-        format!("{}---\n", pinned()).repeat(documents)
+        format!("{}{comment}", pinned()).repeat(documents)
     );
 }
 

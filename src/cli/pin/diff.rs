@@ -1,4 +1,6 @@
-//! The changes to a file as a unified diff, as `patch -p0` takes it. The edits are known, so nothing has to be compared.
+//! The changes to a file as a unified diff, as `patch -p0` takes it.
+//!
+//! The edits are known, so nothing has to be compared.
 
 use std::io::{self, Write};
 

@@ -28,7 +28,7 @@ pub(super) fn spots(text: &str, root: &Node, spots: &mut Vec<Spot>) {
         };
         let place = image.anchor().span.clone();
         spots.push(match image.reference() {
-            Ok(full) => Spot { place, target: target(text, &parts, &full), image: full.into_owned() },
+            Ok(full) => Spot { place, target: target(text, &image.path, &parts, &full), image: full.into_owned() },
             Err(why) => {
                 let image = parts.repository.as_str().unwrap_or_default().to_owned();
                 let help = "write the tag here to have it pinned";
@@ -38,7 +38,7 @@ pub(super) fn spots(text: &str, root: &Node, spots: &mut Vec<Spot>) {
     }
 }
 
-fn target(text: &str, parts: &Parts<'_>, full: &str) -> Target {
+fn target(text: &str, path: &str, parts: &Parts<'_>, full: &str) -> Target {
     let reference = match Reference::parse(full) {
         Ok(reference) => reference,
         Err(error) => return Target::Unknown(Reason::unreadable(&error)),
@@ -52,7 +52,7 @@ fn target(text: &str, parts: &Parts<'_>, full: &str) -> Target {
     match entry(parts.map, "digest") {
         Some(digest) => slot_of_key(text, digest).map_or_else(unwritable, Target::Slot),
         None => Target::Fixed(Reason::new(
-            "there is no key `digest` beside its tag",
+            format!("there is no key `{path}{}digest`", if path.is_empty() { "" } else { "." }),
             "where the chart reads one, write `digest: \"\"` below the tag; where not, the digest behind the tag, `tag: v1@sha256:...`",
         )),
     }
