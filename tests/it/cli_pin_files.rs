@@ -360,6 +360,21 @@ fn broken_inputs_are_named_and_others_are_still_pinned() {
 }
 
 #[test]
+fn a_file_that_would_not_read_as_meant_is_left_as_it_is() {
+    let scene = scene();
+    // The digest is shared with an image that is left, and would get it, too.
+    let text = "a: {repository: registry.example.com/acme/api, tag: v1.4.2, digest: &d ''}\n\
+                b: {repository: registry.example.com/acme/migrate, tag: latest, digest: *d}\n";
+    scene.write("values.yaml", text.as_bytes());
+    scene.write("good.yaml", pod().as_bytes());
+    let ran = pin(&scene, &["--write", "values.yaml", "good.yaml"]);
+    assert!(ran.code == 2 && ran.stderr.contains("with its digests it would not read as meant"), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(scene.path().join("values.yaml")).unwrap(), text);
+    assert!(ran.stdout.contains("not pinned: its file could not be written"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("wrote good.yaml\n"), "{}", ran.stdout);
+}
+
+#[test]
 fn ten_mebibytes_are_pinned() {
     let scene = scene();
     // A stream may have a million nodes, so there is some text beside them.
