@@ -16,13 +16,13 @@ mod lint;
 mod man;
 mod outputs;
 mod path_pattern;
+mod pin;
 mod registries;
 mod report;
 mod resolve;
 mod schema;
 mod serve;
 mod test;
-#[cfg_attr(not(test), expect(dead_code, reason = "pin and check --values, which read it, come next"))]
 mod values_file;
 
 use std::ffi::OsStr;
@@ -41,6 +41,7 @@ pub use hook::HookArgs;
 pub use init::InitArgs;
 pub use lint::LintArgs;
 pub use man::ManArgs;
+pub use pin::PinArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -86,6 +87,8 @@ pub enum Verb {
     Resolve(ResolveArgs),
     /// Write a commented starter policy, its test, and their schemas for the editor
     Init(InitArgs),
+    /// Rewrite manifests, values, Compose files and Dockerfiles to `tag@digest`, keeping comments and layout
+    Pin(PinArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
@@ -234,6 +237,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Test(args) => test::run(&args, surroundings),
         Verb::Init(args) => init::run(&args, surroundings),
+        Verb::Pin(args) => pin::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Completions(args) => completions::run(&args, surroundings),

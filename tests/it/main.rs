@@ -16,6 +16,8 @@ mod cli_generated;
 mod cli_hook;
 mod cli_init;
 mod cli_lint;
+mod cli_pin;
+mod cli_pin_files;
 mod cli_policies;
 mod cli_registry;
 mod cli_resolve;
