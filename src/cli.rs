@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod engine;
 mod explain;
 mod facts;
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use check::CheckArgs;
 pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
+pub use doctor::{Cause, DoctorArgs, causes};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
 pub use resolve::ResolveArgs;
@@ -70,6 +72,8 @@ pub enum Verb {
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
     Demo(DemoArgs),
+    /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
+    Doctor(DoctorArgs),
     /// What the chart's hooks run, inside the cluster
     Hook(HookArgs),
 }
@@ -193,6 +197,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
+        Verb::Doctor(args) => doctor::run(&args, surroundings),
         Verb::Hook(args) => hook::run(&args, surroundings),
     };
     ended.unwrap_or_else(|error| {

@@ -1,5 +1,6 @@
 //! `tagwarden check`: manifests in, findings out, by the same two functions as in admission.
 
+mod cluster;
 mod judge;
 mod objects;
 
@@ -13,6 +14,7 @@ use super::facts::Learner;
 use super::files::{self, Found};
 use super::report::{Format, Input, Report, format, json, plain};
 use super::{Exit, Surroundings, written};
+use crate::config::Config;
 use crate::document::{self, Source};
 use judge::Judge;
 pub(super) use judge::owner;
@@ -24,9 +26,13 @@ use objects::Part;
     tagwarden check --policies policies/starter deploy/\n  \
     helm template shop charts/shop | tagwarden check --policies policies --namespace shop-prod -\n  \
     tagwarden check --policies policies --offline deploy/\n  \
-    tagwarden check --policies policies --format json --exit-zero deploy/ > report.json\n\n\
+    tagwarden check --policies policies --format json --exit-zero deploy/ > report.json\n  \
+    tagwarden check --policies policies --cluster\n\n\
     Directories are searched for *.yaml, *.yml and *.json, names that begin with a dot left out. An object is judged \
     in the namespace it names, else in that of --namespace, else in `default`.\n\n\
+    With --cluster nothing is read from files but policies: what runs is judged by the template that its Pods would be \
+    created from again, under the owner's name, in the real namespaces. Who asks needs to list namespaces, Pods and the \
+    kinds that make them.\n\n\
     Where a policy asks what only a registry knows (does the tag carry this digest? is the channel an approved build?), \
     the registries that policies name are asked, at most 30 s for each object, with the credentials of --config or of \
     `docker login`; or --facts says what they would answer; or, with --offline, it stays undecided.\n\n\
@@ -34,8 +40,10 @@ use objects::Part;
     is enforced could not be decided. Where several hold: 2, 1, 3.")]
 pub struct CheckArgs {
     /// Files and directories of manifests; `-` is standard input
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "cluster")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    live: cluster::ClusterArgs,
     #[command(flatten)]
     engine: EngineArgs,
     /// The output's format: `plain` or `json`
@@ -63,8 +71,6 @@ enum FailOn {
 /// Flags of the documented interface that this version refuses by name instead of calling them unknown.
 #[derive(Debug, Args)]
 struct Later {
-    #[arg(long, hide = true, value_parser = not_yet, num_args = 0..=1, default_missing_value = "")]
-    cluster: Option<String>,
     #[arg(long, hide = true, value_parser = not_yet)]
     diff_base: Option<String>,
     #[arg(long, hide = true, value_parser = not_yet)]
@@ -81,13 +87,18 @@ fn not_yet(_: &str) -> Result<String, String> {
 
 /// Judges everything there is, then prints; a broken file does not keep the others from being judged.
 pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let Some(engine) = args.engine.prepare(surroundings)? else { return Ok(Exit::Error) };
+    let live = args.live.reach()?;
+    let objects = |config: &Config| live.as_ref().map_or_else(|| Ok(Vec::new()), |live| live.policies(config));
+    let Some(engine) = args.engine.prepare_with(objects, surroundings)? else { return Ok(Exit::Error) };
     let Some(policies) = &engine.policies else {
         bail!("no policy to check against: name a directory of policy files with --policies DIR");
     };
     let learner = Learner::new(&engine.origin, policies);
     let mut judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner };
-    let report = judge_all(args, &mut judge, surroundings)?;
+    let report = match &live {
+        Some(live) => live.judge(&mut judge, surroundings)?,
+        None => judge_all(args, &mut judge, surroundings)?,
+    };
     let verdict = exit(args, &report);
     let printed = match args.format {
         Format::Plain => plain::write(&report, surroundings.color, surroundings.out),
@@ -107,7 +118,8 @@ fn exit(args: &CheckArgs, report: &Report) -> Exit {
     };
     let violation = if failing > 0 { Exit::Violation } else { Exit::Clean };
     let undecided = if tally.unresolved > 0 { Exit::Undecided } else { Exit::Clean };
-    violation.and(undecided).and(if report.summary.broken > 0 { Exit::Error } else { Exit::Clean })
+    let unlisted = if report.summary.unlisted.is_empty() { Exit::Clean } else { Exit::Undecided };
+    violation.and(undecided).and(unlisted).and(if report.summary.broken > 0 { Exit::Error } else { Exit::Clean })
 }
 
 fn judge_all(args: &CheckArgs, judge: &mut Judge<'_>, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Report> {

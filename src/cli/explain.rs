@@ -214,6 +214,7 @@ fn by_policies<'a>(
         subject: subject.clone(),
         place: None,
         owner: owner(policies, finding.policy),
+        pods: None,
     };
     let applied = image.map_or(&[][..], |image| &image.applied);
     let class = image.and_then(|image| image.class).map(str::to_owned);

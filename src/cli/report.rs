@@ -89,6 +89,23 @@ pub(super) struct Summary {
     pub notes: Vec<String>,
     /// Files that could not be judged, in full or in part.
     pub broken: usize,
+    /// What runs, where that was judged and no files.
+    pub running: Option<Running>,
+    /// Kinds that could not be listed, a sentence each; their Pods were judged as they are written.
+    pub unlisted: Vec<String>,
+}
+
+/// Counts of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Running {
+    /// Pods of the objects that were judged.
+    pub pods: usize,
+    /// Pods that have ended, or are being deleted.
+    pub ended: usize,
+    /// Static Pods of nodes.
+    pub mirrored: usize,
+    /// Workloads that make no Pods now: scaled to zero, suspended, done.
+    pub idle: usize,
 }
 
 impl Summary {
@@ -205,6 +222,8 @@ pub(super) struct Located {
     pub place: Option<Place>,
     /// Who owns the policy.
     pub owner: Owner,
+    /// Pods that run this image of this object; none where no cluster was asked.
+    pub pods: Option<usize>,
 }
 
 /// An object's name as people say it.

@@ -52,7 +52,6 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["check", "--namespace-labels", "prod", "x"], "KEY=VALUE"),
         (&["check", "--format", "sarif", "x"], "the format `sarif` is not supported yet; use `plain` or `json`"),
         (&["check", "--format", "yaml", "x"], "there is no such format"),
-        (&["check", "--cluster"], "not supported yet"),
         (&["check", "--output", "f", "x"], "not supported yet"),
         (&["check", "--facts", "f", "--offline", "x"], "cannot be used with"),
         (&["explain", "--facts", "f", "--offline", "x"], "cannot be used with"),

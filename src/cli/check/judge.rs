@@ -106,6 +106,7 @@ impl Judge<'_> {
                 subject,
                 place: Some(Place { input: context.index, template, span: node.span.clone(), line, column }),
                 owner: owner(self.policies, finding.policy),
+                pods: None,
             }
         };
         for finding in &verdict.object_findings {

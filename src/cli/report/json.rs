@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Located, Report};
+use super::{Located, Report, Running};
 
 /// The version of every JSON output.
 pub(in crate::cli) const SCHEMA_VERSION: u32 = 1;
@@ -33,10 +33,23 @@ struct SummaryOutput<'r> {
     deferred_images: &'r [String],
     notes: &'r [String],
     broken_files: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<RunningOutput<'r>>,
     deny: usize,
     warn: usize,
     audit: usize,
     unresolved: usize,
+}
+
+/// What runs; there with `--cluster` alone.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunningOutput<'r> {
+    pods: usize,
+    ended_pods: usize,
+    static_pods: usize,
+    idle_workloads: usize,
+    unlisted_kinds: &'r [String],
 }
 
 /// One finding. Every key is always there.
@@ -62,6 +75,9 @@ pub(in crate::cli) struct FindingOutput<'r> {
     file: Option<&'r str>,
     line: Option<usize>,
     column: Option<usize>,
+    /// How many Pods run this image of this object; there with `--cluster` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pods: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +115,7 @@ impl<'r> FindingOutput<'r> {
             file,
             line: located.place.as_ref().map(|place| place.line),
             column: located.place.as_ref().map(|place| place.column),
+            pods: located.pods,
         }
     }
 }
@@ -125,6 +142,13 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
             deferred_images: &summary.deferred,
             notes: &summary.notes,
             broken_files: summary.broken,
+            running: summary.running.map(|Running { pods, ended, mirrored, idle }| RunningOutput {
+                pods,
+                ended_pods: ended,
+                static_pods: mirrored,
+                idle_workloads: idle,
+                unlisted_kinds: &summary.unlisted,
+            }),
             deny: tally.deny,
             warn: tally.warn,
             audit: tally.audit,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Located, Report, shown};
+use super::{Located, Report, Running, shown};
 use crate::document::{Color, Diagnostic, Severity, render};
 use crate::policy::Level;
 
@@ -58,7 +58,13 @@ fn help(located: &Located, report: &Report) -> Vec<String> {
         lines.push(format!("policy {}{rule}{exception}, mode {}", finding.policy, finding.mode.name()));
     }
     if let Some(object) = &located.object {
-        lines.push(format!("object {object}"));
+        let pods = match located.pods {
+            None => String::new(),
+            Some(0) => ", no Pod runs it now".to_owned(),
+            Some(1) => ", 1 Pod runs it".to_owned(),
+            Some(pods) => format!(", {pods} Pods run it"),
+        };
+        lines.push(format!("object {object}{pods}"));
     }
     let docs = located.owner.docs.as_ref().map(|docs| format!("read {docs}#{}", finding.id.code()));
     let contact = located.owner.contact.as_ref().map(|contact| format!("ask {contact}"));
@@ -81,10 +87,13 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
     let tally = report.tally();
     let undecided = if tally.unresolved == 0 { String::new() } else { format!(", {} undecided", tally.unresolved) };
+    let read = match summary.running {
+        None => count(summary.files, "file"),
+        Some(running) => count(running.pods, "running Pod"),
+    };
     writeln!(
         out,
-        "checked {}, {}, {}: {}{undecided}, {}, {} audited",
-        count(summary.files, "file"),
+        "checked {read}, {}, {}: {}{undecided}, {}, {} audited",
         count(summary.objects, "object"),
         count(summary.images, "image"),
         format_args!("{} denied", tally.deny),
@@ -105,6 +114,18 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     if !summary.uncovered.is_empty() {
         writeln!(out, "no policy covers: namespace {}", names(&summary.uncovered))?;
+    }
+    if let Some(Running { ended, mirrored, idle, .. }) = summary.running {
+        let ended = (ended > 0).then(|| format!("{} that ended", count(ended, "Pod")));
+        let mirrored = (mirrored > 0).then(|| format!("{} of nodes", count(mirrored, "static Pod")));
+        let idle = (idle > 0).then(|| format!("{} scaled to zero, suspended or done", count(idle, "workload")));
+        let left_out: Vec<_> = [ended, mirrored, idle].into_iter().flatten().collect();
+        if !left_out.is_empty() {
+            writeln!(out, "not judged: {}", left_out.join(", "))?;
+        }
+    }
+    for unlisted in &summary.unlisted {
+        writeln!(out, "not listed, so that Pods are judged as they are written: {}", shown(unlisted))?;
     }
     for deferred in &summary.deferred {
         writeln!(out, "not judged yet: {deferred}")?;
