@@ -142,9 +142,10 @@ async fn what_would_be_refused_is_listed_by_its_owner_and_what_is_in_order_is_no
     assert_eq!(ran.code, 1, "{ran:?}");
     assert_eq!(
         ran.stdout,
-        "error[TW120]: latest is a floating tag; rule 1 accepts release (v1.2.3)\n  \
-         = help: policy acme, rule 1, mode enforce\n  \
-         = help: object Deployment shop/bad, 2 Pods run it\n\n\
+        "error[TW120]: latest is a floating tag; rule 1 accepts release (v1.2.3)\n\
+         --> Deployment shop/bad\n \
+         = help: policy acme, rule 1, mode enforce\n \
+         = help: container \"main\", image registry.example.com/acme/api:latest: 2 Pods run it\n\n\
          checked 3 running Pods, 2 objects, 2 images: 1 denied, 0 warnings, 0 audited\n"
     );
     let (ran, _) = shop().run(&["--format", "json"]).await;
@@ -243,7 +244,7 @@ async fn policies_may_be_objects_of_the_cluster() {
     let object: Value = json!({"metadata": {"name": "mirror", "uid": "u"}, "spec": {"mode": "enforce",
         "rules": [{"images": ["registry.example.com/mirror/**"]}]}});
     let script = shop().with("/apis/tagwarden.dev/v1/imagepolicies", list(&[object]));
-    let config = "policies: {objects: true}\n";
+    let config = "policies: {objects: true}\ntrustedNamespaceLabels: [tier]\n";
     let scene = Scene::new(&[("config.yaml", config)]);
     let config = scene.path().join("config.yaml").display().to_string();
     let (ran, _) = script.clone().run(&["--config", &config]).await;

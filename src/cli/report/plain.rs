@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{Located, Report, Running, shown};
+use super::{Located, Report, Running, SHOWN_BYTES, shown};
 use crate::document::{Color, Diagnostic, Severity, render};
-use crate::policy::Level;
+use crate::policy::{Level, printable};
 
 /// Writes the report of a check.
 pub(in crate::cli) fn write(report: &Report, color: Color, out: &mut dyn Write) -> io::Result<()> {
@@ -38,6 +38,10 @@ fn finding(located: &Located, report: &Report, color: Color) -> String {
         diagnostic.line = place.line;
         diagnostic.column = place.column;
     }
+    // What runs is written nowhere but in the cluster.
+    if let (None, Some(object)) = (&located.place, &located.object) {
+        diagnostic.file = object.to_string();
+    }
     diagnostic.help = help(located, report);
     render(&diagnostic, text, color)
 }
@@ -58,13 +62,7 @@ fn help(located: &Located, report: &Report) -> Vec<String> {
         lines.push(format!("policy {}{rule}{exception}, mode {}", finding.policy, finding.mode.name()));
     }
     if let Some(object) = &located.object {
-        let pods = match located.pods {
-            None => String::new(),
-            Some(0) => ", no Pod runs it now".to_owned(),
-            Some(1) => ", 1 Pod runs it".to_owned(),
-            Some(pods) => format!(", {pods} Pods run it"),
-        };
-        lines.push(format!("object {object}{pods}"));
+        lines.push(located.pods.map_or_else(|| format!("object {object}"), |pods| running(located, pods)));
     }
     let docs = located.owner.docs.as_ref().map(|docs| format!("read {docs}#{}", finding.id.code()));
     let contact = located.owner.contact.as_ref().map(|contact| format!("ask {contact}"));
@@ -80,6 +78,18 @@ fn help(located: &Located, report: &Report) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What of an object that runs is meant, and how many Pods run it.
+fn running(located: &Located, pods: usize) -> String {
+    let pods = match pods {
+        0 => "no Pod runs it now".to_owned(),
+        1 => "1 Pod runs it".to_owned(),
+        pods => format!("{pods} Pods run it"),
+    };
+    let Some(subject) = &located.subject else { return pods };
+    let container = subject.container.as_ref().map_or_else(String::new, |name| format!(" \"{}\"", shown(name)));
+    format!("{}{container}, image {}: {pods}", subject.list.noun(), printable(&subject.image, SHOWN_BYTES))
 }
 
 /// The last lines: what was judged, with what result, and what was not.
