@@ -48,10 +48,11 @@ impl Script {
 
     /// Runs `check --cluster` against it; gives also which paths were asked for, with their queries.
     async fn run(self, arguments: &[&str]) -> (Ran, Vec<String>) {
-        self.run_with(POLICY, arguments).await
+        self.run_in(&[("policies/acme.yaml", POLICY)], &[&["--offline"], arguments].concat()).await
     }
 
-    async fn run_with(self, policy: &str, arguments: &[&str]) -> (Ran, Vec<String>) {
+    /// The same with these files beside it, the policies among them.
+    async fn run_in(self, files: &[(&str, &str)], arguments: &[&str]) -> (Ran, Vec<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = kubeconfig(listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -68,8 +69,8 @@ impl Script {
             };
             std::future::ready(answer)
         });
-        let scene = Scene::new(&[("policies/acme.yaml", policy), ("kubeconfig", &config)]);
-        let arguments = [&["check", "--cluster", "--policies", "policies", "--offline"], arguments].concat();
+        let scene = Scene::new(&[files, &[("kubeconfig", &config)]].concat());
+        let arguments = [&["check", "--cluster", "--policies", "policies"], arguments].concat();
         let mut command = scene.command(&arguments);
         command.env("KUBECONFIG", scene.path().join("kubeconfig")).env_remove("KUBERNETES_SERVICE_HOST");
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
@@ -254,6 +255,26 @@ async fn policies_may_be_objects_of_the_cluster() {
     let (ran, _) =
         script.with("/apis/tagwarden.dev/v1/imagepolicies", list(&[broken])).run(&["--config", &config]).await;
     assert!(ran.code == 2 && ran.stderr.contains("ImagePolicy mirror"), "{ran:?}");
+}
+
+/// Created again, a Pod would run what the tag is now.
+#[tokio::test]
+async fn a_tag_that_is_another_digest_than_its_pods_run_is_told() {
+    let policy = POLICY.replace("tags: [release]", "tags: [release], pin: pods");
+    let run = async |digest: &str| {
+        let tags = format!("{{v1.4.2: \"sha256:{}\"}}", digest.repeat(64));
+        let facts = format!(
+            "apiVersion: tagwarden.dev/v1\nkind: ImageFacts\nregistry:\n  registry.example.com/acme/api: {{tags: {tags}}}\n"
+        );
+        let files = [("policies/acme.yaml", policy.as_str()), ("facts.yaml", facts.as_str())];
+        shop().run_in(&files, &["--facts", "facts.yaml"]).await.0
+    };
+    let moved = run("b").await;
+    let note = "note: Deployment shop/good: registry.example.com/acme/api:v1.4.2: \
+                1 Pod runs sha256:aaaaaaaaaaaa, and v1.4.2 is sha256:bbbbbbbbbbbb now";
+    assert!(moved.stdout.contains(note), "{moved:?}");
+    let same = run("a").await;
+    assert!(same.code == 1 && !same.stdout.contains("note:"), "{same:?}");
 }
 
 #[tokio::test]
