@@ -29,7 +29,7 @@ pub(super) enum Found {
 pub(super) struct Wanted {
     /// Whether a file is read, by its name.
     pub file: fn(&str) -> bool,
-    /// Whether a directory is looked into.
+    /// Whether a directory is looked into, by its path.
     pub directory: fn(&Path) -> bool,
     /// What such files are called, for whoever named a directory without any.
     pub help: &'static str,
@@ -96,16 +96,12 @@ fn walk(directory: &Path, wanted: &Wanted, seen: &mut HashSet<PathBuf>, found: &
     entries.sort();
     for entry in entries {
         let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
+        if name.starts_with('.') || !(wanted.directory)(&entry) {
             continue;
         }
         let taken = (wanted.file)(&name);
         match fs::metadata(&entry) {
-            Ok(metadata) if metadata.is_dir() => {
-                if (wanted.directory)(&entry) {
-                    walk(&entry, wanted, seen, found);
-                }
-            }
+            Ok(metadata) if metadata.is_dir() => walk(&entry, wanted, seen, found),
             Ok(metadata) if taken && !metadata.is_file() => {
                 let special = Diagnostic::of_file(&shown(&entry), "not a regular file");
                 found.push(Found::Problem(special.help("name a pipe itself to have it read")));

@@ -149,7 +149,7 @@ fn check_ends_with_0_3_4_or_2_and_the_graver_wins() {
         "{}",
         ran.stdout
     );
-    assert!(ran.stdout.contains(&format!("error: not pinned\n --> bare.yaml:7:12\n")), "{}", ran.stdout);
+    assert!(ran.stdout.contains("error: not pinned\n --> bare.yaml:7:12\n"), "{}", ran.stdout);
     assert!(ran.stdout.contains(&format!("= help: use: {}\n", image(&digest))), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("2 files, 2 images: 1 not pinned, 1 moved\n"), "{}", ran.stdout);
 }

@@ -103,7 +103,7 @@ fn changes<'t>(text: &'t str, lines: &[Span], edits: &Edits) -> Vec<Change<'t>> 
         let mut new: Vec<String> = new.split_inclusive('\n').map(str::to_owned).collect();
         let mut old = block;
         // A line that an edit only goes behind is no change of its own.
-        while old.len() > 0 && new.first().is_some_and(|line| *line == text[lines[old.start].clone()]) {
+        while !old.is_empty() && new.first().is_some_and(|line| *line == text[lines[old.start].clone()]) {
             old.start += 1;
             new.remove(0);
         }

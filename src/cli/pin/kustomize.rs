@@ -1,6 +1,6 @@
 //! The list `images` of a kustomization: each entry gives an image another name, tag or digest.
 //!
-//! kustomize writes `newTag` and `digest` behind the name where both are given (since 4.5; before, `digest` alone), so
+//! kustomize writes `newTag` and `digest` behind the name where both are given (since 2022; before, `digest` alone), so
 //! the tag stays for people to read, and the digest decides either way:
 //! <https://github.com/kubernetes-sigs/kustomize/blob/master/api/filters/imagetag/updater.go>.
 

@@ -142,10 +142,8 @@ pub(super) fn slot_of_key(text: &str, entry: &Entry) -> Option<Slot> {
 
 /// The quote in which a key is written, if it is.
 pub(super) fn quote_of<'t>(text: &'t str, key: &Span) -> &'t str {
-    match text.get(key.start..key.start + 1) {
-        Some(quote @ ("\"" | "'")) => quote,
-        _ => "",
-    }
+    let first = text.get(key.start..key.start + 1).unwrap_or_default();
+    if matches!(first, "\"" | "'") { first } else { "" }
 }
 
 /// The entry of a key, for its place.
