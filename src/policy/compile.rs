@@ -56,6 +56,8 @@ pub(crate) struct Policy {
     pub images: GlobSet,
     /// Which rule a glob of `images` belongs to.
     pub rule_of_glob: Vec<usize>,
+    /// The globs as they are written, by their ids in `images`.
+    pub globs: Vec<String>,
     /// What the globs say, for texts: the first few.
     pub names: String,
     /// Hosts that some rule spells out: naming an address or `localhost` permits it.
@@ -64,6 +66,8 @@ pub(crate) struct Policy {
     pub fact_hosts: Vec<String>,
     /// Patterns over tags as one automaton: first those of the own classes, then those of the rules' entries.
     pub tag_patterns: GlobSet,
+    /// The same as they are written.
+    pub patterns: Vec<String>,
     pub overrides: Vec<Override>,
     pub no_exceptions: ClassNames,
     pub exceptions: Exceptions,

@@ -115,10 +115,11 @@ fn policies(explanation: &Explanation<'_>, lines: &mut Lines<'_>) -> io::Result<
 
 fn one_policy(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
     let Some(ruling) = &step.ruling else {
-        return lines.line("policy", &format!("{}: does not apply to this namespace", step.name));
+        lines.line("policy", &format!("{}: does not apply to this namespace", step.name))?;
+        return reasons(step, lines);
     };
     lines.line("policy", &format!("{}: applies", step.name))?;
-    lines.line("  rule", ruling.rule.as_deref().unwrap_or("none names this image"))?;
+    reasons(step, lines)?;
     for located in &ruling.findings {
         finding(located, lines)?;
     }
@@ -126,6 +127,10 @@ fn one_policy(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
         Some(why) => lines.line("  allowed", why),
         None => Ok(()),
     }
+}
+
+fn reasons(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
+    step.reasons.iter().try_for_each(|reason| lines.line(&format!("  {}", reason.about.name()), &reason.text))
 }
 
 fn finding(located: &Located, lines: &mut Lines<'_>) -> io::Result<()> {
