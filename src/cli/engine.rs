@@ -118,7 +118,7 @@ pub(super) struct Engine {
 }
 
 /// Reads `--facts`. None, after every problem in it was written to standard error.
-fn facts_file(file: &Path, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<FactsFile>> {
+pub(super) fn facts_file(file: &Path, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<FactsFile>> {
     let sources = [read(file)?];
     match FactsFile::read(&sources) {
         Ok(facts) => Ok(Some(facts)),

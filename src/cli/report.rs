@@ -1,6 +1,6 @@
 //! What `check` found, in one structure that every output format prints.
 
-mod found;
+pub(super) mod found;
 pub(super) mod github;
 pub(super) mod gitlab;
 pub(super) mod json;

@@ -98,7 +98,7 @@ fn origin(place: &Place) -> Option<String> {
 }
 
 /// A file below the working directory by its path from there, as code hosts know it.
-fn relative(file: &str, here: Option<&Path>) -> String {
+pub(in crate::cli) fn relative(file: &str, here: Option<&Path>) -> String {
     let path = Path::new(file);
     let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
     // `./a` and `a` are one file, also to what compares fingerprints.
