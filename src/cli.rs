@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod engine;
 mod explain;
 mod facts;
@@ -36,6 +37,7 @@ pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
+pub use doctor::{Cause, DoctorArgs, causes};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
 pub use init::InitArgs;
@@ -93,6 +95,8 @@ pub enum Verb {
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
     Demo(DemoArgs),
+    /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
+    Doctor(DoctorArgs),
     /// Print what a shell completes
     Completions(CompletionsArgs),
     /// Print manual pages
@@ -240,6 +244,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Pin(args) => pin::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
+        Verb::Doctor(args) => doctor::run(&args, surroundings),
         Verb::Completions(args) => completions::run(&args, surroundings),
         Verb::Man(args) => man::run(&args, surroundings),
         Verb::Hook(args) => hook::run(&args, surroundings),

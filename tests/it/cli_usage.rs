@@ -64,7 +64,6 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["check", "--policies", "p", "--exit-zero", "--fail-on", "warn", "x"], "cannot be used with"),
         (&["check", "--namespace", "Shop", "x"], "a-z, 0-9 and '-'"),
         (&["check", "--namespace-labels", "prod", "x"], "KEY=VALUE"),
-        (&["check", "--cluster"], "not supported yet"),
         (&["check", "--facts", "f", "--offline", "x"], "cannot be used with"),
         (&["explain", "--facts", "f", "--offline", "x"], "cannot be used with"),
         (&["resolve"], "<IMAGE>"),
