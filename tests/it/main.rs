@@ -40,8 +40,10 @@ mod https_reload;
 mod https_reviews;
 mod https_self_managed;
 mod https_support;
+mod integrations;
 mod invariants;
 mod lint_codes;
+mod python;
 mod real_registries;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]
