@@ -4,7 +4,7 @@
 mod hostile;
 mod limits;
 mod outputs;
-mod schemas;
+pub(crate) mod schemas;
 mod snapshots;
 
 use std::path::PathBuf;
