@@ -9,7 +9,7 @@ fn help_and_version_go_to_standard_output() {
     let scene = Scene::new(&[]);
     let version = scene.run(&["--version"]);
     assert_eq!((version.code, version.stdout.as_str()), (0, concat!("tagwarden ", env!("CARGO_PKG_VERSION"), "\n")));
-    for verb in ["serve", "check", "explain", "resolve", "schema", "demo", "completions", "man", "hook"] {
+    for verb in ["serve", "check", "explain", "lint", "resolve", "schema", "demo", "completions", "man", "hook"] {
         let help = scene.run(&[verb, "--help"]);
         assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{verb}");
         assert!(help.stdout.contains(&format!("Usage: tagwarden {verb}")), "{}", help.stdout);
