@@ -248,6 +248,8 @@ impl Override {
 pub(crate) struct Compiled {
     pub written: PolicyDocument,
     pub policy: Policy,
+    /// Nothing was wrong with its document. Otherwise parts of it were left out, or stand in for what was meant.
+    pub sound: bool,
 }
 
 /// The error for files that hold no policy.
@@ -276,6 +278,7 @@ pub(crate) fn compile_file(
         if document.root.value == Value::Null || !is_policy(&document.root, &mut reader) {
             continue;
         }
+        let before = reader.diagnostics.len();
         let Some(written) = PolicyDocument::read(&document.root, &mut reader) else {
             continue;
         };
@@ -291,7 +294,8 @@ pub(crate) fn compile_file(
                 .push("names are unique over all files and objects; give this one another".to_owned());
             continue;
         }
-        compiled.push(Compiled { written, policy });
+        let sound = reader.diagnostics.len() == before;
+        compiled.push(Compiled { written, policy, sound });
     }
     let mut found = reader.diagnostics;
     found.extend(syntax);

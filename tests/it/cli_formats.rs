@@ -4,7 +4,7 @@
 mod hostile;
 mod limits;
 mod outputs;
-mod schemas;
+pub(crate) mod schemas;
 mod snapshots;
 
 use crate::cli_support::{Ran, Scene};
