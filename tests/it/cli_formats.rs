@@ -154,7 +154,7 @@ fn through_python(program: &str, arguments: &[&str], input: &str) -> String {
 }
 
 /// Holds a report against the schema of what Jenkins reads.
-fn validate_junit(xml: &str) {
+pub fn validate_junit(xml: &str) {
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/schemas/junit-10.xsd");
     let program = "import sys, xmlschema\nxmlschema.XMLSchema(sys.argv[1]).validate(sys.stdin.read().encode())\n";
     through_python(program, &[schema], xml);
