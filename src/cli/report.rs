@@ -1,6 +1,6 @@
 //! What `check` found, in one structure that every output format prints.
 
-mod found;
+pub(super) mod found;
 pub(super) mod github;
 pub(super) mod gitlab;
 pub(super) mod json;
@@ -75,13 +75,17 @@ pub(super) fn write(report: &Report, format: CheckFormat, screen: Screen, out: &
 /// Text from a manifest or a file's name as a terminal may show it: what would move the cursor, colour, or turn the
 /// direction of writing is escaped.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let harmful = |c: char| c.is_control() || turns(c);
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }
     let escaped = |c: char| if harmful(c) { c.escape_default().to_string() } else { c.to_string() };
     Cow::Owned(text.chars().map(escaped).collect())
+}
+
+/// Whether a character acts on a terminal, or is none that every format can hold.
+fn harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// Everything that was judged, and everything that was not.
@@ -148,6 +152,23 @@ pub(super) struct Summary {
     pub unchanged_images: usize,
     /// Files that could not be judged, in full or in part.
     pub broken: usize,
+    /// What runs, where that was judged and no files.
+    pub running: Option<Running>,
+    /// Kinds that could not be listed, a sentence each; their Pods were judged as they are written.
+    pub unlisted: Vec<String>,
+}
+
+/// Counts of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Running {
+    /// Pods of the objects that were judged.
+    pub pods: usize,
+    /// Pods that have ended, or are being deleted.
+    pub ended: usize,
+    /// Static Pods of nodes.
+    pub mirrored: usize,
+    /// Workloads that make no Pods now: scaled to zero, suspended, done.
+    pub idle: usize,
 }
 
 impl Summary {
@@ -212,6 +233,8 @@ impl Report {
             unchanged_files,
             unchanged_images,
             broken,
+            running,
+            unlisted,
         } = other.summary;
         let summary = &mut self.summary;
         summary.files += files;
@@ -220,6 +243,8 @@ impl Report {
         summary.unchanged_files += unchanged_files;
         summary.unchanged_images += unchanged_images;
         summary.broken += broken;
+        summary.running = summary.running.or(running);
+        summary.unlisted.extend(unlisted);
         for (kind, count) in skipped_kinds {
             *summary.skipped_kinds.entry(kind).or_default() += count;
         }
@@ -301,6 +326,8 @@ pub(super) struct Located {
     pub place: Option<Place>,
     /// Who owns the policy.
     pub owner: Owner,
+    /// Pods that run this image of this object; none where no cluster was asked.
+    pub pods: Option<usize>,
 }
 
 /// An object's name as people say it.

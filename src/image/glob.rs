@@ -110,6 +110,14 @@ impl ImageGlob {
         (self.tag_end < self.text.len()).then(|| &self.text[self.tag_end + 1..])
     }
 
+    /// A name that reads well, with `app` in the place of each `*`; as a rule the glob matches it.
+    pub fn sample(&self) -> String {
+        match self.is_any() {
+            true => "docker.io/library/nginx".to_owned(),
+            false => self.text[..self.path_end].replace(ANY, "*").replace('*', "app"),
+        }
+    }
+
     /// The regular expression over `canonical_registry/repository`, without anchors; [`super::GlobSet`] matches it
     /// against the whole text. Tag and digest have no part in it.
     pub fn to_regex(&self) -> String {

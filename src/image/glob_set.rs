@@ -76,7 +76,7 @@ fn anchored(text: &str) -> Input<'_> {
 }
 
 /// Reads one pattern and puts it between the anchors of the whole text.
-fn read(pattern: &str) -> Result<Hir, String> {
+pub(super) fn read(pattern: &str) -> Result<Hir, String> {
     if let Some(position) = pattern.bytes().position(|byte| !byte.is_ascii()) {
         return Err(format!("patterns are ASCII only, what begins at byte {position} is not"));
     }

@@ -31,6 +31,12 @@ impl NameGlob {
         &self.text
     }
 
+    /// The regular expression over a whole name, for [`super::Cells`].
+    pub fn to_regex(&self) -> String {
+        // Letters, digits and `-` mean themselves.
+        self.text.replace('*', "[a-z0-9-]*")
+    }
+
     /// Whole-name match, in time proportional to the two lengths multiplied at worst.
     pub fn matches(&self, name: &str) -> bool {
         let (glob, name) = (self.text.as_bytes(), name.as_bytes());

@@ -184,6 +184,13 @@ proptest! {
     }
 
     #[test]
+    fn classes_are_those_of_the_automata(tag in tag()) {
+        let mut matched = Vec::new();
+        CLASS_AUTOMATA.all_matches(&tag, |id| matched.push(id));
+        prop_assert_eq!(language::classes_of(&matched), TagFacts::of(&tag).classes, "{}", tag);
+    }
+
+    #[test]
     fn helps_name_globs(glob in glob(), text in nearly_reference()) {
         for text in [glob, text] {
             let Err(error) = ImageGlob::parse_with_tag(&text) else { continue };
@@ -210,9 +217,35 @@ proptest! {
     }
 
     #[test]
+    fn what_cells_say_is_first_agrees_with_every_name_of_a_small_world(globs in proptest::collection::vec(glob(), 1..8)) {
+        let globs: Vec<ImageGlob> = globs.iter().filter_map(|glob| ImageGlob::parse(glob).ok()).collect();
+        let patterns: Vec<String> = globs.iter().map(ImageGlob::to_regex).collect();
+        let set = GlobSet::new(&patterns).unwrap();
+        let cells = Cells::of(Domain::Names, &patterns, &globs.iter().map(ImageGlob::sample).collect::<Vec<_>>());
+        prop_assert!(cells.complete);
+        // What the cells call reached is reached: by an image that exists, and is named like that.
+        for cell in &cells.list {
+            let reference = Reference::parse(&cell.example).unwrap();
+            let mut name = String::new();
+            reference.write_name(&mut name);
+            prop_assert!(name == cell.example || reference.is_library(), "{} {}", name, cell.example);
+            prop_assert_eq!(set.first_match(&cell.example), cell.matched.first().copied(), "{:?}", cell);
+        }
+        // And what they call unreached is: by no name there is.
+        let reached: Vec<usize> = cells.list.iter().filter_map(|cell| cell.matched.first().copied()).collect();
+        for name in SMALL_WORLD.iter() {
+            if let Some(first) = set.first_match(name) {
+                prop_assert!(reached.contains(&first), "{} reaches {:?}", name, globs[first]);
+            }
+        }
+    }
+
+    #[test]
     fn name_globs_match_like_their_expression(glob in "[ab*-]{1,6}", names in proptest::collection::vec("[ab-]{0,6}", 1..20)) {
         let expression = Regex::new(&format!("\\A{}\\z", glob.replace('*', ".*"))).unwrap();
+        let own_expression = Regex::new(&format!("\\A{}\\z", NameGlob::parse(&glob).unwrap().to_regex())).unwrap();
         for name in names {
+            prop_assert_eq!(own_expression.is_match(&name), expression.is_match(&name), "{} {}", glob, name);
             prop_assert_eq!(NameGlob::parse(&glob).unwrap().matches(&name), expression.is_match(&name), "{} {}", glob, name);
         }
     }
@@ -272,6 +305,11 @@ static CLASS_PATTERNS: LazyLock<Vec<(Class, bool, Regex)>> = LazyLock::new(|| {
 static ARCHITECTURE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("\\A(.+)-(amd64|arm64|arm-v7|ppc64le|s390x|386|riscv64)\\z").unwrap());
 
+static CLASS_AUTOMATA: LazyLock<GlobSet> = LazyLock::new(|| {
+    let all = Class::ALL.into_iter().fold(Classes::default(), Classes::with);
+    GlobSet::new(&tag_class_patterns(all)).unwrap()
+});
+
 fn classes_by_pattern(tag: &str) -> Classes {
     let base = ARCHITECTURE.captures(tag).map_or(tag, |parts| parts.get(1).unwrap().as_str());
     let lower = tag.to_ascii_lowercase();
@@ -302,6 +340,24 @@ fn glob() -> impl Strategy<Value = String> {
 fn name() -> impl Strategy<Value = String> {
     string_regex("((a|b|a-b)[.]){0,2}b[.]c(:1|:80)?(/(a|b|ab|a-b|axb)){1,4}").unwrap()
 }
+
+/// Every name of up to two labels before the last two, and three segments, of the letters that [`glob`] uses.
+static SMALL_WORLD: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let hosts = ["b.c", "a.b.c", "b.b.c", "a-b.b.c", "a.b.b.c", "b.a.b.c", "x.b.c", "a-b.x.b.c", "x.x"];
+    let segments = ["a", "b", "ab", "a-b", "axb", "x"];
+    let mut paths: Vec<String> = Vec::new();
+    for first in segments {
+        paths.push(first.to_owned());
+        for second in segments {
+            paths.push(format!("{first}/{second}"));
+            paths.extend(segments.map(|third| format!("{first}/{second}/{third}")));
+        }
+    }
+    let registries = hosts.iter().flat_map(|host| ["", ":1", ":80"].map(|port| format!("{host}{port}")));
+    registries
+        .flat_map(|registry| paths.iter().map(move |path| format!("{registry}/{path}")).collect::<Vec<_>>())
+        .collect()
+});
 
 /// Segment by segment, trying every way to split: slow, and plainly the rules.
 fn naive_match(glob: &str, name: &str) -> bool {

@@ -117,7 +117,7 @@ pub const FLOATING_WORDS: [&str; 12] =
     ["latest", "head", "canary", "edge", "nightly", "stable", "main", "master", "dev", "develop", "trunk", "snapshot"];
 
 /// Suffixes that name an architecture, each after a dash.
-const ARCHITECTURES: [&str; 7] = ["amd64", "arm64", "arm-v7", "ppc64le", "s390x", "386", "riscv64"];
+pub(super) const ARCHITECTURES: [&str; 7] = ["amd64", "arm64", "arm-v7", "ppc64le", "s390x", "386", "riscv64"];
 
 /// What the text of a tag says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

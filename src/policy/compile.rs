@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::exception::Exceptions;
 use super::file::{AllowOrDeny, Mode, PolicyDocument};
 use super::{Request, Seconds};
-use crate::document::{Diagnostic, Node, Read, Reader, Source, Value, nearest, parse};
+use crate::document::{Diagnostic, Node, Read, Reader, Source, Spanned, Value, nearest, parse};
 use crate::image::{GlobSet, NameGlob};
 
 pub(crate) use channel::{Comparison, Environment, Environments};
@@ -129,22 +129,18 @@ impl PolicySet {
         settings: Settings,
     ) -> Result<Self, Vec<Diagnostic>> {
         let mut problems = Vec::new();
-        let mut policies: Vec<Policy> = Vec::new();
+        let mut compiled = Vec::new();
         for (name, text) in files {
             let source = Source::new(name.as_ref(), text.as_ref());
-            compile_file(&source, &settings, &mut policies, &mut problems);
+            compile_file(&source, &settings, &mut compiled, &mut problems);
         }
-        if policies.is_empty() && problems.is_empty() && !settings.allow_empty {
-            let shown = files.first().map_or("policies", |(name, _)| name.as_ref());
-            problems.push(
-                Diagnostic::of_file(shown, "there is no policy at all")
-                    .help("add an ImagePolicy, or set policies.allowEmpty if that is meant"),
-            );
+        if compiled.is_empty() && problems.is_empty() && !settings.allow_empty {
+            problems.push(no_policy(files.first().map(|(name, _)| name.as_ref())));
         }
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Self::of(policies, settings))
+        Ok(Self::of(compiled.into_iter().map(|one| one.policy).collect(), settings))
     }
 
     /// One set of several that were compiled under the same settings, for sources that may fail apart from each other.
@@ -243,7 +239,26 @@ impl Override {
     }
 }
 
-fn compile_file(source: &Source<'_>, settings: &Settings, policies: &mut Vec<Policy>, problems: &mut Vec<Diagnostic>) {
+/// A policy that compiles, and what was written.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub written: PolicyDocument,
+    pub policy: Policy,
+}
+
+/// The error for files that hold no policy.
+pub(crate) fn no_policy(first_file: Option<&str>) -> Diagnostic {
+    Diagnostic::of_file(first_file.unwrap_or("policies"), "there is no policy at all")
+        .help("add an ImagePolicy, or set policies.allowEmpty if that is meant")
+}
+
+/// Reads and compiles one file of a set: what compiles is added to `compiled`, what is wrong to `problems`.
+pub(crate) fn compile_file(
+    source: &Source<'_>,
+    settings: &Settings,
+    compiled: &mut Vec<Compiled>,
+    problems: &mut Vec<Diagnostic>,
+) {
     if source.text().len() > MAX_BYTES {
         let (has, may) = (source.text().len().div_ceil(1 << 10), MAX_BYTES >> 10);
         let problem =
@@ -257,22 +272,22 @@ fn compile_file(source: &Source<'_>, settings: &Settings, policies: &mut Vec<Pol
         if document.root.value == Value::Null || !is_policy(&document.root, &mut reader) {
             continue;
         }
-        let Some(read) = PolicyDocument::read(&document.root, &mut reader) else {
+        let Some(written) = PolicyDocument::read(&document.root, &mut reader) else {
             continue;
         };
-        let name_span = read.metadata.name.span.clone();
+        let name_span = written.metadata.name.span.clone();
         let text = source.text().get(document.root.span.clone()).unwrap_or_default();
-        let Some(policy) = validate::policy(&read, hash([text]), settings, &mut reader) else {
+        let Some(policy) = validate::policy(&written, hash([text]), settings, &mut reader) else {
             continue;
         };
-        if policies.iter().any(|known| known.name == policy.name) {
+        if compiled.iter().any(|known| known.policy.name == policy.name) {
             reader
                 .error(name_span, format!("a policy of the name '{}' was read before", policy.name))
                 .help
                 .push("names are unique over all files and objects; give this one another".to_owned());
             continue;
         }
-        policies.push(policy);
+        compiled.push(Compiled { written, policy });
     }
     let mut found = reader.diagnostics;
     found.extend(syntax);
@@ -320,6 +335,6 @@ fn hash<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
 }
 
 /// `deny` is what an omitted key means for `unmatched`, `allow` for `shortNames`.
-fn says(value: Option<AllowOrDeny>, word: AllowOrDeny) -> bool {
-    value == Some(word)
+fn says(value: Option<&Spanned<AllowOrDeny>>, word: AllowOrDeny) -> bool {
+    value.is_some_and(|value| value.value == word)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::document::{Later, Node, Read, Reader, Spanned, Table, Value, choice, object, schema_of};
+use crate::document::{Later, Node, Read, Reader, Span, Spanned, Table, Value, choice, object, schema_of};
 
 /// A text that stands somewhere.
 pub type Text = Spanned<String>;
@@ -212,9 +212,9 @@ object! {
         /// Where the policy applies; omitted: everywhere.
         namespaces: "namespaces" => Option<Namespaces>,
         /// What becomes of an image that no rule names: deny (default) or allow.
-        unmatched: "unmatched" => Option<AllowOrDeny>,
+        unmatched: "unmatched" => Option<Spanned<AllowOrDeny>>,
         /// Whether names without a registry (nginx) are read as docker.io: allow (default) or deny.
-        short_names: "shortNames" => Option<AllowOrDeny>,
+        short_names: "shortNames" => Option<Spanned<AllowOrDeny>>,
         /// Tag classes of your own, or in the place of a built-in one.
         tag_classes: "tagClasses" => Option<Table<TagClass>>,
         /// The first rule whose images match decides.
@@ -399,8 +399,8 @@ object! {
 /// `none`, or a list of tag classes.
 #[derive(Clone, Debug)]
 pub enum SameDigestAs {
-    /// Nothing is asked.
-    None,
+    /// Nothing is asked; where that stands.
+    None(Span),
     /// A tag of one of these classes must have the same digest.
     Classes(Spanned<Vec<Text>>),
 }
@@ -408,7 +408,7 @@ pub enum SameDigestAs {
 impl Read for SameDigestAs {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.value {
-            Value::String(word) if word == "none" => Some(SameDigestAs::None),
+            Value::String(word) if word == "none" => Some(SameDigestAs::None(node.span.clone())),
             Value::List(_) => Spanned::read(node, reader).map(SameDigestAs::Classes),
             _ => {
                 reader.mismatch(node, "'none' or a list of tag classes");

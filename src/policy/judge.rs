@@ -43,17 +43,7 @@ impl<'p> Judge<'p> {
 
     /// The effective mode: override, then rule, then policy; never above the server's.
     pub fn mode(&self, policy: &Policy, ruling: Option<Ruling<'_>>, check: Check) -> Mode {
-        let index = ruling.map(|(index, _)| index);
-        let chosen = match policy.overrides.iter().find(|o| o.is_about(self.request.namespace, index)) {
-            Some(other) => other.mode,
-            None => ruling.and_then(|(_, rule)| rule.modes.of(check).or(rule.mode)).unwrap_or(policy.mode),
-        };
-        let most = match check {
-            // What was seen first is remembered by each replica alone, so a denial would depend on who is asked.
-            Check::Moved => Mode::Warn,
-            _ => Mode::Enforce,
-        };
-        chosen.min(most).min(self.set.settings.max_mode)
+        effective_mode(policy, self.set.settings.max_mode, self.request.namespace, ruling, check)
     }
 
     /// A violation as a finding, in warn where an exception excuses it.
@@ -164,6 +154,27 @@ impl<'p> Judge<'p> {
             use_instead: None,
         })
     }
+}
+
+/// The mode of a check in a namespace: override, then rule, then policy; never above the server's.
+pub(super) fn effective_mode(
+    policy: &Policy,
+    max_mode: Mode,
+    namespace: Option<&str>,
+    ruling: Option<Ruling<'_>>,
+    check: Check,
+) -> Mode {
+    let index = ruling.map(|(index, _)| index);
+    let chosen = match policy.overrides.iter().find(|o| o.is_about(namespace, index)) {
+        Some(other) => other.mode,
+        None => ruling.and_then(|(_, rule)| rule.modes.of(check).or(rule.mode)).unwrap_or(policy.mode),
+    };
+    let most = match check {
+        // What was seen first is remembered by each replica alone, so a denial would depend on who is asked.
+        Check::Moved => Mode::Warn,
+        _ => Mode::Enforce,
+    };
+    chosen.min(most).min(max_mode)
 }
 
 /// Why an image with these findings is let in; none: it is not. `clean`: the reason where nothing was found.

@@ -25,4 +25,5 @@ mod registries;
 #[path = "../it/chart/render.rs"]
 mod render;
 mod replicas;
+mod running;
 mod tenants;

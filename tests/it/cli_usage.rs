@@ -9,8 +9,21 @@ fn help_and_version_go_to_standard_output() {
     let scene = Scene::new(&[]);
     let version = scene.run(&["--version"]);
     assert_eq!((version.code, version.stdout.as_str()), (0, concat!("tagwarden ", env!("CARGO_PKG_VERSION"), "\n")));
-    for verb in ["serve", "check", "test", "explain", "resolve", "init", "schema", "demo", "completions", "man", "hook"]
-    {
+    for verb in [
+        "serve",
+        "check",
+        "test",
+        "lint",
+        "explain",
+        "resolve",
+        "pin",
+        "init",
+        "schema",
+        "demo",
+        "completions",
+        "man",
+        "hook",
+    ] {
         let help = scene.run(&[verb, "--help"]);
         assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{verb}");
         assert!(help.stdout.contains(&format!("Usage: tagwarden {verb}")), "{}", help.stdout);
@@ -51,7 +64,6 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["check", "--policies", "p", "--exit-zero", "--fail-on", "warn", "x"], "cannot be used with"),
         (&["check", "--namespace", "Shop", "x"], "a-z, 0-9 and '-'"),
         (&["check", "--namespace-labels", "prod", "x"], "KEY=VALUE"),
-        (&["check", "--cluster"], "not supported yet"),
         (&["check", "--facts", "f", "--offline", "x"], "cannot be used with"),
         (&["explain", "--facts", "f", "--offline", "x"], "cannot be used with"),
         (&["resolve"], "<IMAGE>"),

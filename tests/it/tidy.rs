@@ -94,6 +94,14 @@ fn every_finding_is_unique_documented_and_covered_both_ways() {
     let codes: Vec<_> = tagwarden::policy::FindingId::ALL.iter().map(|id| id.code()).collect();
     let files = tree::repository();
     assert_tidy(&findings::unique(&codes));
-    assert_tidy(&findings::documented(&codes, tree::text_of(&files, "docs/findings.md")));
+    assert_tidy(&findings::documented(&codes, "docs/findings.md", tree::text_of(&files, "docs/findings.md")));
     assert_tidy(&findings::covered(&codes, &findings::cases(&files)));
+}
+
+#[test]
+fn every_code_of_lint_is_unique_and_documented() {
+    let codes: Vec<_> = tagwarden::policy::LintCode::ALL.iter().map(|code| code.code()).collect();
+    assert!(codes.is_sorted());
+    assert_tidy(&findings::unique(&codes));
+    assert_tidy(&findings::documented(&codes, "docs/lint.md", tree::text_of(&tree::repository(), "docs/lint.md")));
 }

@@ -162,6 +162,7 @@ impl Judge<'_> {
             subject,
             place: Some(Place::new(context.source, &node.span, context.file, context.template)),
             owner: owner(self.policies, finding.policy),
+            pods: None,
         };
         for finding in &verdict.object_findings {
             report.findings.push(located(finding, None, node(None)));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::problem::{Problem, Region, Rule, Run, Site};
-use super::{Located, Place, Report, SHOWN_BYTES, junit, plain, shown};
+use super::{Located, ObjectName, Place, Report, SHOWN_BYTES, Subject, junit, plain, shown};
 use crate::cli::files::STDIN;
 use crate::policy::{FindingId, Level, printable};
 
@@ -43,7 +43,10 @@ fn problem(located: &Located, here: Option<&Path>) -> Problem {
     let finding = &located.finding;
     let object = located.object.as_ref();
     let subject = located.subject.as_ref();
+    let written = |subject: &Subject| format!("{}, image {}", subject.label(), image(&subject.image));
+    let about = plain::value(located).or_else(|| subject.map(written));
     let mut help = plain::help(located);
+    help.retain(|line| Some(line) != about.as_ref());
     if let Some(place) = &located.place {
         help.extend(origin(place));
     }
@@ -61,7 +64,7 @@ fn problem(located: &Located, here: Option<&Path>) -> Problem {
         title: Cow::Borrowed(finding.id.title()),
         level: finding.level,
         message: finding.message.clone(),
-        about: subject.map(|subject| format!("{}, image {}", subject.label(), image(&subject.image))),
+        about,
         help,
         site: located.place.as_ref().map(|place| site(place, here)),
         object: object.map(ToString::to_string),
@@ -95,7 +98,7 @@ fn origin(place: &Place) -> Option<String> {
 }
 
 /// A file below the working directory by its path from there, as code hosts know it.
-fn relative(file: &str, here: Option<&Path>) -> String {
+pub(in crate::cli) fn relative(file: &str, here: Option<&Path>) -> String {
     let path = Path::new(file);
     let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
     // `./a` and `a` are one file, also to what compares fingerprints.
@@ -123,8 +126,7 @@ pub(super) fn junit(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             status
         });
         let mut case = TestCase::new(name, status);
-        let object = passed.object.as_ref().map_or_else(|| passed.file.to_string(), ToString::to_string);
-        case.set_classname(object);
+        case.set_classname(class(passed.object.as_ref(), &passed.file));
         suites.of(&passed.file).add_test_case(case);
     }
     for broken in &report.broken {
@@ -162,14 +164,18 @@ fn case(findings: &[Located]) -> TestCase {
     let subject = findings[0].subject.as_ref();
     let name = subject.map(|subject| format!("{}: {}", subject.label(), image(&subject.image)));
     let mut case = TestCase::new(name.unwrap_or_else(|| "the object as a whole".to_owned()), status);
-    if let Some(object) = &findings[0].object {
-        case.set_classname(object.to_string());
-    }
+    let file = findings[0].place.as_ref().map_or("", Place::shown);
+    case.set_classname(class(findings[0].object.as_ref(), file));
     let told: String = told.map(text).collect();
     if !told.is_empty() {
         case.set_system_out(told);
     }
     case
+}
+
+/// What a case belongs to: the object, or the values file that has none.
+fn class(object: Option<&ObjectName>, file: &str) -> String {
+    object.map_or_else(|| shown(file).into_owned(), ToString::to_string)
 }
 
 /// A finding in full, several lines.

@@ -1,11 +1,11 @@
-//! A comment for a pull or merge request: counts, a table, and what to do folded away. Never longer than a comment may be.
+//! A comment for a pull or merge request, never longer than one may be: counts, a table, and what to do folded away.
 //!
 //! What stems from a manifest stands in code spans, where no markup, link or mention is read; the rest is escaped
 //! character by character.
 
 use std::io::{self, Write};
 
-use super::problem::{Problem, Run, Site};
+use super::problem::{Problem, Rule, Run, Site};
 use super::{Report, plain, shown};
 use crate::policy::Level;
 
@@ -41,7 +41,7 @@ pub(super) fn write(report: &Report, run: &Run, out: &mut dyn Write) -> io::Resu
     let rows = fill(&mut text, problems.iter().map(|problem| row(problem, run)), TABLE);
     left_out(&mut text, problems.len() - rows, "rows");
     text.push_str("\n<details><summary>What to do</summary>\n\n");
-    let details = fill(&mut text, problems.iter().map(|problem| details(problem)), LIMIT - END);
+    let details = fill(&mut text, problems.iter().map(|problem| details(problem, run)), LIMIT - END);
     left_out(&mut text, problems.len() - details, "findings");
     text.push_str("\n</details>\n");
     finish(&text, out)
@@ -88,8 +88,7 @@ fn row(problem: &Problem, run: &Run) -> String {
         Level::Warning => ":warning: warning",
         Level::Note => ":information_source: note",
     };
-    let uri = run.rules.iter().find(|rule| rule.id == problem.id).map(|rule| &rule.uri);
-    let id = uri.map_or_else(|| plain_text(&problem.id), |uri| format!("[{}]({uri})", problem.id));
+    let id = rule(problem, run).map_or_else(|| plain_text(&problem.id), |rule| format!("[{}]({})", rule.id, rule.uri));
     let cell = |text: &Option<String>| text.as_deref().map_or_else(String::new, code);
     format!(
         "| {level} | {id} | {} | {} | {} | {} |\n",
@@ -100,9 +99,16 @@ fn row(problem: &Problem, run: &Run) -> String {
     )
 }
 
-fn details(problem: &Problem) -> String {
+fn rule<'r>(problem: &Problem, run: &'r Run) -> Option<&'r Rule> {
+    run.rules.iter().find(|rule| rule.id == problem.id)
+}
+
+fn details(problem: &Problem, run: &Run) -> String {
     let place = problem.site.as_ref().map_or_else(String::new, |site| format!(" {}", code(&place(site))));
     let mut text = format!("**{}**{place} {}\n", plain_text(&problem.id), plain_text(&problem.message));
+    if let Some(rule) = rule(problem, run) {
+        text.push_str(&format!("- {}\n", plain_text(rule.help)));
+    }
     problem.details().for_each(|line| text.push_str(&format!("- {}\n", code(line))));
     text.push('\n');
     text

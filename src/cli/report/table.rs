@@ -1,5 +1,7 @@
-//! A line for each finding, in columns. On a terminal cells are broken to its width; in a pipe lines are as long as they
-//! are, so that they can be searched and cut.
+//! A line for each finding, in columns.
+//!
+//! On a terminal cells are broken to its width; in a pipe lines are as long as they are, so that they can be searched and
+//! cut.
 
 use std::io::{self, Write};
 

@@ -77,7 +77,7 @@ pub(super) fn compile(
         let what = format!("'approvedBy: {}'", approved_by.value.name());
         not_supported(reader, approved_by.span.clone(), &what);
     }
-    let by_text = matches!(channel.same_digest_as, Some(SameDigestAs::None));
+    let by_text = matches!(channel.same_digest_as, Some(SameDigestAs::None(_)));
     if by_text {
         refuse_without_comparison(channel, reader);
     }

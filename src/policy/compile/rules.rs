@@ -196,7 +196,7 @@ pub(super) fn asked<T>(
 
 /// Facts need a literal host: keys that ask a registry are refused in a rule that has another glob.
 fn refuse_facts(rule: &file::Rule, glob: &ImageGlob, reader: &mut Reader<'_>) {
-    let compares = |channel: &file::Channel| !matches!(channel.same_digest_as, Some(SameDigestAs::None));
+    let compares = |channel: &file::Channel| !matches!(channel.same_digest_as, Some(SameDigestAs::None(_)));
     let keys = [
         asked(rule.pin.as_ref(), |pin| *pin == Pin::None, "pin"),
         asked(rule.channel.as_ref(), |channel| !compares(channel), "channel"),

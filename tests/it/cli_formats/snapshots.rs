@@ -1,5 +1,7 @@
 //! The whole output of each format.
 
+use serde_json::json;
+
 use super::{DOCUMENTS, check, scene};
 
 /// Compares with the file of that name beside this one's folder; `INSTA_UPDATE=always` writes it.
@@ -38,13 +40,15 @@ fn each_format_shows_everything_that_was_found() {
 fn what_helm_writes_to_a_pipe_is_placed_in_its_templates() {
     let scene = scene();
     let arguments = ["check", "--policies", "policies", "--offline", "--format"];
-    let mut shown = String::new();
-    for format in ["github", "gitlab"] {
-        let ran = scene.run_with_input(&[&arguments[..], &[format, "-"]].concat(), super::RENDERED);
-        assert_eq!(ran.code, 1);
-        shown.push_str(&ran.stdout);
-    }
-    insta::assert_snapshot!(shown, @"");
+    let run = |format| scene.run_with_input(&[&arguments[..], &[format, "-"]].concat(), super::RENDERED);
+    let github = run("github").stdout;
+    let annotation = "::error file=shop/templates/worker.yaml,title=TW120 the tag's class is not allowed::edge is";
+    assert!(github.starts_with(annotation), "the template's lines are others, so none is named: {github}");
+    assert!(github.contains("%0Aline 6 of the rendered text\n"), "{github}");
+    let location = run("gitlab").json()[0]["location"].clone();
+    assert_eq!(location, json!({"path": "shop/templates/worker.yaml", "lines": {"begin": 1, "end": 1}}));
+    let place = run("sarif").json()["runs"][0]["results"][0]["locations"][0]["physicalLocation"].clone();
+    assert_eq!(place, json!({"artifactLocation": {"uri": "shop/templates/worker.yaml", "uriBaseId": "%SRCROOT%"}}),);
 }
 
 #[test]

@@ -32,24 +32,20 @@ fn codes_at(case: &Node, key: &str) -> Vec<String> {
 /// No code is given twice.
 pub(super) fn unique(codes: &[&str]) -> Problems {
     let doubled = codes.iter().enumerate().filter(|(index, code)| codes[..*index].contains(code));
-    doubled
-        .map(|(_, code)| format!("src/policy/verdict.rs: {code} is given twice; numbers are for ever, take a new one"))
-        .collect()
+    doubled.map(|(_, code)| format!("{code} is given twice; numbers are for ever, take a new one")).collect()
 }
 
-/// Every code has a section in docs/findings.md that is not empty, and every section a code.
-pub(super) fn documented(codes: &[&str], document: &str) -> Problems {
+/// Every code has a section in a document (`path`) that is not empty, and every section a code.
+pub(super) fn documented(codes: &[&str], path: &str, document: &str) -> Problems {
     let sections: Vec<_> = document.split("\n## ").skip(1).collect();
     let is_about = |section: &str, code: &str| section.split_whitespace().next() == Some(code);
     let has_text = |section: &str| section.lines().skip(1).any(|line| !line.trim().is_empty());
     let described = |code: &str| sections.iter().any(|section| is_about(section, code) && has_text(section));
     let missing = codes.iter().filter(|code| !described(code));
-    let missing =
-        missing.map(|code| format!("docs/findings.md: no text under a heading '## {code} ...'; say what to do"));
+    let missing = missing.map(|code| format!("{path}: no text under a heading '## {code} ...'; say what to do"));
     let first_words = sections.iter().filter_map(|section| section.split_whitespace().next());
     let unknown = first_words.filter(|word| word.starts_with("TW") && !codes.contains(word));
-    let unknown =
-        unknown.map(|word| format!("docs/findings.md: {word} is no finding of this build; take its section out"));
+    let unknown = unknown.map(|word| format!("{path}: {word} is no code of this build; take its section out"));
     missing.chain(unknown).collect()
 }
 
@@ -81,11 +77,11 @@ mod tests {
     #[test]
     fn a_finding_without_text_is_found() {
         let document = "# Findings\n\n## TW100 invalid\n\nWrite it right.\n\n## TW101 refused\n\nWrite another.\n";
-        assert_eq!(documented(&["TW100", "TW101"], document), Problems::new());
-        assert_eq!(documented(&["TW100", "TW101", "TW10"], document).len(), 1, "no section of its own");
-        assert_eq!(documented(&["TW100"], document).len(), 1, "a section without a code");
-        assert_eq!(documented(&["TW100"], "\n## TW100 invalid\n\n").len(), 1, "a section without text");
-        assert_eq!(documented(&["TW100"], "").len(), 1);
+        assert_eq!(documented(&["TW100", "TW101"], "f.md", document), Problems::new());
+        assert_eq!(documented(&["TW100", "TW101", "TW10"], "f.md", document).len(), 1, "no section of its own");
+        assert_eq!(documented(&["TW100"], "f.md", document).len(), 1, "a section without a code");
+        assert_eq!(documented(&["TW100"], "f.md", "\n## TW100 invalid\n\n").len(), 1, "a section without text");
+        assert_eq!(documented(&["TW100"], "f.md", "").len(), 1);
     }
 
     #[test]
