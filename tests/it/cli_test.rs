@@ -408,10 +408,10 @@ fn paths_without_tests_are_mistakes() {
     scene.write("d/m.yaml", b"");
     scene.write("latin.test.yaml", b"name: caf\xe9\n");
     for (path, said) in [
-        ("d", "error: there is no file of tests in this directory\n --> d\n"),
-        ("nowhere", "error: cannot be read: no such file or directory\n --> nowhere\n"),
-        ("-", "error: tests are not read from standard input: their paths are relative to their file\n --> <stdin>\n"),
-        ("latin.test.yaml", "error: not UTF-8: byte 0xe9 at line 1, column 10\n --> latin.test.yaml\n"),
+        ("d", "error: there is no file of tests in this directory\n--> d\n"),
+        ("nowhere", "error: cannot be read: no such file or directory\n--> nowhere\n"),
+        ("-", "error: tests are not read from standard input: their paths are relative to their file\n--> <stdin>\n"),
+        ("latin.test.yaml", "error: not UTF-8: byte 0xe9 at line 1, column 10\n--> latin.test.yaml\n"),
     ] {
         let ran = test(&scene, &[path]);
         assert_eq!(ran.code, 2, "{path}: {ran:?}");
