@@ -129,7 +129,7 @@ fn check(scene: &Scene, arguments: &[&str]) -> Ran {
 }
 
 /// Holds a report against the schema of what Jenkins reads.
-fn validate_junit(xml: &str) {
+pub fn validate_junit(xml: &str) {
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/schemas/junit-10.xsd");
     let program = "import sys, xmlschema\nxmlschema.XMLSchema(sys.argv[1]).validate(sys.stdin.read().encode())\n";
     python::run(program, &[schema], xml);
