@@ -44,7 +44,14 @@ fn main() -> anyhow::Result<()> {
     let deploy = at("deploy").display().to_string();
     let ours = [TAGWARDEN.into(), "check".into(), "--offline".into(), "--policies".into(), policies, deploy.clone()];
     let theirs = std::env::var("TAGWARDEN_KUBECONFORM").ok().map(|program| {
-        [program, "-summary".into(), "-ignore-missing-schemas".into(), "-schema-location".into(), "/nowhere".into(), deploy]
+        [
+            program,
+            "-summary".into(),
+            "-ignore-missing-schemas".into(),
+            "-schema-location".into(),
+            "/nowhere".into(),
+            deploy,
+        ]
     });
     let (mut of_ours, mut of_theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -80,7 +87,10 @@ fn manifests(folder: &Path) -> anyhow::Result<usize> {
             number % 50
         );
         for variable in 0..VARIABLES {
-            write!(text, "            - name: SETTING_NUMBER_{variable}\n              value: \"the value of setting {variable} of {number}\"\n")?;
+            write!(
+                text,
+                "            - name: SETTING_NUMBER_{variable}\n              value: \"the value of setting {variable} of {number}\"\n"
+            )?;
         }
         text.push_str("        - name: proxy\n          image: registry.example.com/mirror/proxy:1.27.3\n");
         bytes += text.len();
@@ -96,7 +106,9 @@ fn tests() -> String {
             0 => ("latest".to_owned(), "expect: deny, ids: [TW120]"),
             _ => (format!("v1.2.{number}"), "expect: allow, rule: ours"),
         };
-        all + &format!("  - {{image: \"registry.example.com/acme/api-{number}:{tag}\", namespace: shop-{number}, {rest}}}\n")
+        all + &format!(
+            "  - {{image: \"registry.example.com/acme/api-{number}:{tag}\", namespace: shop-{number}, {rest}}}\n"
+        )
     })
 }
 
@@ -112,11 +124,16 @@ fn run(command: &[String]) -> anyhow::Result<Duration> {
 /// The same with the most memory that it had, in KiB; GNU time says that.
 fn measured(command: &[String]) -> anyhow::Result<(Duration, u64)> {
     let report = tempfile::NamedTempFile::new()?;
-    let timed: Vec<String> =
-        [PathBuf::from("/usr/bin/time").display().to_string(), "-f".into(), "%M".into(), "-o".into(), report.path().display().to_string()]
-            .into_iter()
-            .chain(command.iter().cloned())
-            .collect();
+    let timed: Vec<String> = [
+        PathBuf::from("/usr/bin/time").display().to_string(),
+        "-f".into(),
+        "%M".into(),
+        "-o".into(),
+        report.path().display().to_string(),
+    ]
+    .into_iter()
+    .chain(command.iter().cloned())
+    .collect();
     let took = run(&timed)?;
     let memory = fs::read_to_string(report.path())?.trim().parse().context("GNU time reports something else")?;
     Ok((took, memory))

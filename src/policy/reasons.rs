@@ -82,7 +82,7 @@ impl NamespaceFilter {
         }
         let selected = self.selector.as_ref().map(|selector| selector.reason(namespace, request.namespace_labels));
         match (included, selected) {
-            (None, None) if self.exclude.is_empty() => "none are named, so it applies to all".to_owned(),
+            (None, None) if self.exclude.is_empty() => "no namespace is named, so it applies to all".to_owned(),
             (None, None) => format!("no glob of exclude matches {shown}"),
             (included, selected) => included.into_iter().chain(selected).collect::<Vec<_>>().join("; "),
         }
@@ -129,7 +129,7 @@ impl Look<'_> {
                     1 => ", and the rule before it does not".to_owned(),
                     more => format!(", and the {more} rules before it do not"),
                 };
-                format!("{} names it by \"{}\"{passed}", self.policy.rules[index].shown, self.policy.globs[glob])
+                format!("{} names it by \"{}\"{passed}", self.policy.rules[index].name, self.policy.globs[glob])
             }
             // Refused by its shape, before any rule.
             Some(_) => return None,

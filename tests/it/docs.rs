@@ -80,15 +80,20 @@ fn documents(root: &Path) -> Vec<PathBuf> {
 fn steps(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut inside = false;
+    // Steps of the blocks before this one.
+    let mut before = 0;
     for (number, line) in text.lines().enumerate() {
         if line.starts_with("```") {
             inside = line == "```console";
+            before = steps.len();
         } else if inside {
             if let Some(command) = line.strip_prefix("$ ") {
                 let step =
                     Step { line: number + 1, command: command.to_owned(), first: number + 1, output: Vec::new() };
                 steps.push(step);
-            } else if let Some(step) = steps.last_mut() {
+            } else {
+                assert!(steps.len() > before, "line {}: a console block begins with a command", number + 1);
+                let Some(step) = steps.last_mut() else { unreachable!("it was just counted") };
                 match line.strip_prefix("> ").or_else(|| (line == ">").then_some("")) {
                     Some(more) if step.output.is_empty() => {
                         step.command += &format!("\n{more}");

@@ -12,6 +12,7 @@ mod cli_check_inputs;
 mod cli_demo;
 mod cli_doctor;
 mod cli_explain;
+mod cli_explain_reasons;
 mod cli_facts;
 mod cli_formats;
 mod cli_generated;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{Explanation, Fact, Pinned, Step, Written};
 use crate::cli::report::{Located, SHOWN_BYTES};
 use crate::image::{Reference, ReferenceError};
-use crate::policy::{Decision, Source, printable};
+use crate::policy::{About, Decision, Source, printable};
 
 /// Writes the explanation.
 pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -130,7 +130,11 @@ fn one_policy(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
 }
 
 fn reasons(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
-    step.reasons.iter().try_for_each(|reason| lines.line(&format!("  {}", reason.about.name()), &reason.text))
+    let name = |about| match about {
+        About::Namespaces => "where",
+        other => other.name(),
+    };
+    step.reasons.iter().try_for_each(|reason| lines.line(&format!("  {}", name(reason.about)), &reason.text))
 }
 
 fn finding(located: &Located, lines: &mut Lines<'_>) -> io::Result<()> {
