@@ -2,6 +2,7 @@
 
 mod rotation;
 mod stored;
+mod trust;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use rotation::{Bundle, Next, RotationTimes, Seen, State, Step, leaf_is_due, plan};
 pub use stored::SecretData;
+pub use trust::{Distrust, chain, pem, trusted};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,

@@ -6,21 +6,24 @@
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod engine;
 mod explain;
 mod facts;
 mod files;
 mod hook;
+mod init;
 mod lint;
 mod man;
 mod outputs;
 mod path_pattern;
+mod pin;
 mod registries;
 mod report;
 mod resolve;
 mod schema;
 mod serve;
-#[cfg_attr(not(test), expect(dead_code, reason = "pin and check --values, which read it, come next"))]
+mod test;
 mod values_file;
 
 use std::ffi::OsStr;
@@ -34,13 +37,17 @@ pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use demo::DemoArgs;
 pub use demo::registry::{ExampleImage, ExampleRegistry};
+pub use doctor::{Cause, DoctorArgs, causes};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
+pub use init::InitArgs;
 pub use lint::LintArgs;
 pub use man::ManArgs;
+pub use pin::PinArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
+pub use test::TestArgs;
 
 use crate::document::Color;
 use crate::policy::Seconds;
@@ -72,16 +79,24 @@ pub enum Verb {
     Serve(ServeArgs),
     /// Judge manifests: files, directories, or `-` for standard input
     Check(CheckArgs),
+    /// Run the tests beside policies, offline
+    Test(TestArgs),
     /// Show every step from an image reference to its verdict
     Explain(ExplainArgs),
     /// Find errors in policies, and what works in them but is probably not meant
     Lint(LintArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
+    /// Write a commented starter policy, its test, and their schemas for the editor
+    Init(InitArgs),
+    /// Rewrite manifests, values, Compose files and Dockerfiles to `tag@digest`, keeping comments and layout
+    Pin(PinArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
     Demo(DemoArgs),
+    /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
+    Doctor(DoctorArgs),
     /// Print what a shell completes
     Completions(CompletionsArgs),
     /// Print manual pages
@@ -224,8 +239,12 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Explain(args) => explain::run(&args, surroundings),
         Verb::Lint(args) => lint::run(&args, surroundings),
         Verb::Resolve(args) => resolve::run(&args, surroundings),
+        Verb::Test(args) => test::run(&args, surroundings),
+        Verb::Init(args) => init::run(&args, surroundings),
+        Verb::Pin(args) => pin::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
+        Verb::Doctor(args) => doctor::run(&args, surroundings),
         Verb::Completions(args) => completions::run(&args, surroundings),
         Verb::Man(args) => man::run(&args, surroundings),
         Verb::Hook(args) => hook::run(&args, surroundings),

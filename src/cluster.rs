@@ -4,10 +4,12 @@ mod ask;
 mod authority;
 mod document;
 mod image_policies;
+mod inventory;
 mod leader;
 mod namespaces;
 mod pin_key;
 mod pull_secrets;
+mod reader;
 #[cfg(test)]
 mod secret_double;
 mod services;
@@ -16,10 +18,12 @@ mod webhook_configurations;
 pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
 pub use document::{Document, Stored};
 pub use image_policies::{ImagePolicies, Listing, StoredPolicies, StoredPolicy};
+pub use inventory::{Inventory, LeftOut, OwnerName, RunningWorkload, Scope};
 pub use leader::{Leadership, Lease};
 pub use namespaces::Namespaces;
 pub use pin_key::{KeyBytes, PinKey, StoredKeys};
 pub use pull_secrets::{PullSecretBytes, PullSecretKind, PullSecrets, RawPullSecret};
+pub use reader::{Page, Reader, Unread};
 pub use services::{ServiceAddress, Services};
 pub use webhook_configurations::{
     Deleted, ServiceTarget, Target, Webhook, WebhookConfiguration, WebhookConfigurations, WebhookKind,
@@ -54,8 +58,30 @@ impl Cluster {
                         .to_owned(),
                 );
             }
-            Err(_) => from_kubeconfig().await.map_err(|error| format!("cannot use KUBECONFIG: {error}"))?,
+            Err(_) => from_kubeconfig(None).await.map_err(|error| format!("cannot use KUBECONFIG: {error}"))?,
         };
+        Cluster::reached_by(config)
+    }
+
+    /// The cluster of whoever runs a command: a context of the kubeconfig, its current one where KUBECONFIG is set or this
+    /// is no Pod, else the one that we are in. Sends nothing yet.
+    ///
+    /// # Errors
+    /// One sentence that says what to do: there is no kubeconfig or no such context, or it cannot be used.
+    pub async fn of_caller(context: Option<&str>) -> Result<Self, String> {
+        let named = context.is_some() || std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
+        let config = match kube::Config::incluster() {
+            Ok(config) if !named => config,
+            _ => from_kubeconfig(context).await.map_err(|error| {
+                format!(
+                    "cannot use the kubeconfig: {error}; name one in KUBECONFIG, and one of its contexts by --context"
+                )
+            })?,
+        };
+        Cluster::reached_by(config)
+    }
+
+    fn reached_by(config: kube::Config) -> Result<Self, String> {
         let client =
             |config| kube::Client::try_from(config).map_err(|error| format!("cannot reach the API server: {error}"));
         Ok(Cluster { impatient: client(impatient(config.clone()))?, client: client(config)? })
@@ -89,7 +115,8 @@ fn impatient(mut config: kube::Config) -> kube::Config {
     config
 }
 
-async fn from_kubeconfig() -> Result<kube::Config, kube::config::KubeconfigError> {
+async fn from_kubeconfig(context: Option<&str>) -> Result<kube::Config, kube::config::KubeconfigError> {
     let file = Kubeconfig::read()?;
-    kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    kube::Config::from_custom_kubeconfig(file, &options).await
 }

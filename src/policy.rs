@@ -2,6 +2,7 @@
 
 mod channel;
 mod compile;
+mod coverage;
 mod decide;
 mod examine;
 mod exception;
@@ -15,9 +16,11 @@ mod plan;
 mod resource;
 mod show;
 mod tags;
+mod test_file;
 mod verdict;
 
 pub use compile::{Labels, NoPolicy, NonCanonicalHost, Owner, PolicySet, Settings, TrustedLabels};
+pub use coverage::{Coverage, Item, What};
 pub use decide::decide;
 pub use facts::{Age, Answer, Asked, Budget, Facts, Failure, ImageLabels, Lookup, Resolved, Source, Undecided, gather};
 pub use facts_file::FactsFile;
@@ -26,6 +29,7 @@ pub use lint::{LintCode, Linted, lint};
 pub use plan::Plan;
 pub use resource::{GROUP, KIND, PLURAL, VERSION, policy_crd};
 pub use show::{IMAGE_BYTES, printable};
+pub use test_file::{Case, Difference, Expectation, Seen, SeenFinding, TestFile, test_schema};
 pub use verdict::{AllowReason, Applied, Check, Decision, Finding, FindingId, ImageVerdict, Level, Pinning, Verdict};
 
 use crate::image::{Reference, ReferenceError};

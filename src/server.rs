@@ -168,7 +168,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let readiness = Arc::clone(&shared.readiness);
     let health_port = Port {
         security: Security::Plain,
-        router: health::router(Health { readiness, metrics }),
+        router: health::router(Health { readiness, metrics, tls: Arc::clone(&front) }),
         connections: HEALTH_CONNECTIONS,
         times: Arc::new(ArcSwap::from_pointee(Times { header: HEALTH_IDLE, idle: HEALTH_IDLE, ..**times.load() })),
         metrics: None,

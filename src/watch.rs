@@ -139,7 +139,7 @@ impl Stamp {
 }
 
 /// The policy files of a directory in name order: `*.yaml`, `*.yml`, `*.json`; no name that begins with a dot (kubelet
-/// keeps `..data` there), no policy tests, nothing further down.
+/// keeps `..data` there), no policy tests, no schemas for editors (`*.schema.json`), nothing further down.
 ///
 /// # Errors
 /// One sentence that names the directory.
@@ -161,7 +161,17 @@ pub fn policy_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
 pub fn is_policy_file(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let wanted = [".yaml", ".yml", ".json"];
-    wanted.iter().any(|end| name.ends_with(end)) && !name.starts_with('.') && !name.ends_with(".test.yaml")
+    wanted.iter().any(|end| name.ends_with(end))
+        && !name.starts_with('.')
+        && !is_test_file(path)
+        && !name.ends_with(".schema.json")
+}
+
+/// Whether a file of this name holds tests of policies.
+#[must_use]
+pub fn is_test_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    [".test.yaml", ".test.yml", ".test.json"].iter().any(|end| name.ends_with(end)) && !name.starts_with('.')
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
@@ -260,7 +270,17 @@ mod tests {
     #[test]
     fn only_policies_are_read_from_a_directory() {
         let directory = tempfile::tempdir().unwrap();
-        let files = ["b.yml", "a.yaml", "c.json", ".x.yaml", "a.test.yaml", "README.md"];
+        let files = [
+            "b.yml",
+            "a.yaml",
+            "c.json",
+            ".x.yaml",
+            "a.test.yaml",
+            "a.test.yml",
+            "a.test.json",
+            "v1.schema.json",
+            "README.md",
+        ];
         for name in files {
             fs::write(directory.path().join(name), "").unwrap();
         }

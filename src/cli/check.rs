@@ -1,6 +1,7 @@
 //! `tagwarden check`: manifests in, findings out, by the same two functions as in admission.
 
 mod base;
+mod cluster;
 mod inputs;
 mod judge;
 pub(super) mod objects;
@@ -18,6 +19,7 @@ use super::outputs::Outputs;
 use super::path_pattern::PathPattern;
 use super::report::{self, CheckFormat, Passed, Report};
 use super::{Exit, Surroundings};
+use crate::config::Config;
 use base::Base;
 use inputs::{ENVIRONMENT, NAMESPACE, Patterns};
 use judge::Judge;
@@ -29,9 +31,13 @@ pub(super) use judge::owner;
     tagwarden check --policies policies/starter deploy/\n  \
     helm template shop charts/shop | tagwarden check --policies policies --namespace shop-prod -\n  \
     tagwarden check --policies policies --offline deploy/\n  \
-    tagwarden check --policies policies --format json --exit-zero deploy/ > report.json\n\n\
+    tagwarden check --policies policies --format json --exit-zero deploy/ > report.json\n  \
+    tagwarden check --policies policies --cluster\n\n\
     Directories are searched for *.yaml, *.yml and *.json, names that begin with a dot left out. An object is judged \
     in the namespace it names, else in that of --namespace, else in `default`.\n\n\
+    With --cluster nothing is read from files but policies: what runs is judged by the template that its Pods would be \
+    created from again, under the owner's name, in the real namespaces. Who asks needs to list namespaces, Pods and the \
+    kinds that make them.\n\n\
     Where a policy asks what only a registry knows (does the tag carry this digest? is the channel an approved build?), \
     the registries that policies name are asked, at most 30 s for each object, with the credentials of --config or of \
     `docker login`; or --facts says what they would answer; or, with --offline, it stays undecided.\n\n\
@@ -39,8 +45,10 @@ pub(super) use judge::owner;
     is enforced could not be decided. Where several hold: 2, 1, 3.")]
 pub struct CheckArgs {
     /// Files and directories of manifests; `-` is standard input
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "cluster")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    live: cluster::ClusterArgs,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -52,17 +60,15 @@ pub struct CheckArgs {
     #[arg(long)]
     exit_zero: bool,
     /// Judge only images that changed since the present branch left this git revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", conflicts_with = "cluster")]
     diff_base: Option<String>,
     /// Read files whose paths match (`charts/*/values*.yaml`) as Helm values, and judge the images in them; may be
     /// given several times
-    #[arg(long, value_name = "GLOB", value_parser = PathPattern::parse)]
+    #[arg(long, value_name = "GLOB", value_parser = PathPattern::parse, conflicts_with = "cluster")]
     values: Vec<PathPattern>,
     /// Take environment and namespace from the paths of files: `apps/{service}/overlays/{env}/values.yaml`
-    #[arg(long, value_name = "PATTERN", value_parser = layout)]
+    #[arg(long, value_name = "PATTERN", value_parser = layout, conflicts_with = "cluster")]
     layout: Option<PathPattern>,
-    #[command(flatten)]
-    later: Later,
 }
 
 /// The weakest findings that fail a check.
@@ -74,13 +80,6 @@ enum FailOn {
     Audit,
 }
 
-/// Flags of the documented interface that this version refuses by name instead of calling them unknown.
-#[derive(Debug, Args)]
-struct Later {
-    #[arg(long, hide = true, value_parser = not_yet, num_args = 0..=1, default_missing_value = "")]
-    cluster: Option<String>,
-}
-
 /// A pattern that says something of its files.
 fn layout(text: &str) -> Result<PathPattern, String> {
     let pattern = PathPattern::parse(text)?;
@@ -90,13 +89,11 @@ fn layout(text: &str) -> Result<PathPattern, String> {
     Err("name what the path says with {env}, {namespace}, or both".to_owned())
 }
 
-fn not_yet(_: &str) -> Result<String, String> {
-    Err("this flag is not supported yet".to_owned())
-}
-
 /// Judges everything there is, then prints; a broken file does not keep the others from being judged.
 pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let Some(engine) = args.engine.prepare(surroundings)? else { return Ok(Exit::Error) };
+    let live = args.live.reach()?;
+    let objects = |config: &Config| live.as_ref().map_or_else(|| Ok(Vec::new()), |live| live.policies(config));
+    let Some(engine) = args.engine.prepare_with(objects, surroundings)? else { return Ok(Exit::Error) };
     let Some(policies) = &engine.policies else {
         bail!("no policy to check against: name a directory of policy files with --policies DIR");
     };
@@ -108,7 +105,10 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
     let passed = if args.outputs.want(CheckFormat::Junit) { Passed::Listed } else { Passed::Counted };
     let judge = Judge { policies, engine: &engine, args: &args.engine, now: surroundings.now, learner, base, passed };
     let patterns = Patterns { values: &args.values, layout: args.layout.as_ref() };
-    let report = inputs::judge_all(files::find(&args.paths), &judge, &patterns, surroundings)?;
+    let report = match &live {
+        Some(live) => live.judge(&judge, surroundings)?,
+        None => inputs::judge_all(files::find(&args.paths), &judge, &patterns, surroundings)?,
+    };
     let verdict = exit(args, &report);
     args.outputs.write(verdict, surroundings, |format, screen, out| report::write(&report, format, screen, out))
 }
@@ -124,5 +124,6 @@ fn exit(args: &CheckArgs, report: &Report) -> Exit {
     };
     let violation = if failing > 0 { Exit::Violation } else { Exit::Clean };
     let undecided = if tally.unresolved > 0 { Exit::Undecided } else { Exit::Clean };
-    violation.and(undecided).and(if report.summary.broken > 0 { Exit::Error } else { Exit::Clean })
+    let unlisted = if report.summary.unlisted.is_empty() { Exit::Clean } else { Exit::Undecided };
+    violation.and(undecided).and(unlisted).and(if report.summary.broken > 0 { Exit::Error } else { Exit::Clean })
 }

@@ -56,6 +56,15 @@ impl EngineArgs {
 
     /// Reads configuration and policies. None, after every problem in them was written to standard error.
     pub fn prepare(&self, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<Engine>> {
+        self.prepare_with(|_| Ok(Vec::new()), surroundings)
+    }
+
+    /// The same with policies from elsewhere besides those of the directories, each with the name that it is shown by.
+    pub fn prepare_with(
+        &self,
+        elsewhere: impl FnOnce(&Config) -> anyhow::Result<Vec<(String, String)>>,
+        surroundings: &mut Surroundings<'_>,
+    ) -> anyhow::Result<Option<Engine>> {
         let overrides = Overrides { policy_dirs: self.policies.clone(), ..Overrides::default() };
         let config = match Config::load(self.config.as_deref(), &overrides) {
             Ok(config) => config,
@@ -65,7 +74,8 @@ impl EngineArgs {
                 return Ok(None);
             }
         };
-        if config.policy_objects {
+        let elsewhere = elsewhere(&config)?;
+        if config.policy_objects && elsewhere.is_empty() {
             let note = "note: policies.objects is on, and ImagePolicy objects are not read here; name their files by --policies";
             let _ = writeln!(surroundings.err, "{note}");
         }
@@ -73,10 +83,11 @@ impl EngineArgs {
         if self.config.is_none() {
             settings.trusted_labels = TrustedLabels::All;
         }
-        let policies = if config.policy_dirs.is_empty() {
+        let policies = if config.policy_dirs.is_empty() && elsewhere.is_empty() {
             None
         } else {
-            let sources = read_all(&config.policy_dirs)?;
+            let mut sources = read_all(&config.policy_dirs)?;
+            sources.extend(elsewhere);
             match PolicySet::compile(&sources, settings.clone()) {
                 Ok(policies) => Some(policies),
                 Err(diagnostics) => {
@@ -118,7 +129,7 @@ pub(super) struct Engine {
 }
 
 /// Reads `--facts`. None, after every problem in it was written to standard error.
-fn facts_file(file: &Path, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<FactsFile>> {
+pub(super) fn facts_file(file: &Path, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<FactsFile>> {
     let sources = [read(file)?];
     match FactsFile::read(&sources) {
         Ok(facts) => Ok(Some(facts)),

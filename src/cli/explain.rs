@@ -270,6 +270,7 @@ impl<'v> Judged<'v> {
             subject: subject.clone(),
             place: None,
             owner: owner(policies, finding.policy),
+            pods: None,
         };
         let applied = image.map_or(&[][..], |image| &image.applied);
         let class = image.and_then(|image| image.class).map(str::to_owned);

@@ -25,19 +25,43 @@ pub(super) enum Found {
     Problem(Diagnostic),
 }
 
+/// What a verb takes from a directory; a path that is named itself is always taken.
+pub(super) struct Wanted {
+    /// Whether a file is read, by its name.
+    pub file: fn(&str) -> bool,
+    /// Whether a directory is looked into.
+    pub directory: fn(&Path) -> bool,
+    /// What such files are called, for whoever named a directory without any.
+    pub help: &'static str,
+}
+
+/// Manifests in every directory.
+const MANIFESTS: Wanted =
+    Wanted { file: is_manifest, directory: |_| true, help: "manifests end in .yaml, .yml or .json" };
+
+/// Whether a file is a manifest by its name.
+pub(super) fn is_manifest(name: &str) -> bool {
+    [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
+}
+
 /// Walks the paths in the order given; a directory's entries come in name order.
 pub(super) fn find(paths: &[PathBuf]) -> Vec<Found> {
+    find_wanted(paths, &MANIFESTS)
+}
+
+/// The same for other files than manifests.
+pub(super) fn find_wanted(paths: &[PathBuf], wanted: &Wanted) -> Vec<Found> {
     let mut found = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
             found.push(Found::Stdin);
         } else if path.is_dir() {
-            let before = found.len();
-            walk(path, &mut HashSet::new(), &mut found);
-            if found.len() == before {
+            let inside = below_wanted(path, wanted);
+            if inside.is_empty() {
                 let nothing = Diagnostic::of_file(&shown(path), "there is nothing to check in this directory");
-                found.push(Found::Problem(nothing.help("manifests end in .yaml, .yml or .json")));
+                found.push(Found::Problem(nothing.help(wanted.help)));
             }
+            found.extend(inside);
         } else {
             found.push(Found::File(path.clone()));
         }
@@ -45,9 +69,20 @@ pub(super) fn find(paths: &[PathBuf]) -> Vec<Found> {
     found
 }
 
-/// Collects the manifests below a directory. Links are followed; `seen` holds the real directories on the way, so
+/// The manifests below a directory, in name order; may be none.
+pub(super) fn below(directory: &Path) -> Vec<Found> {
+    below_wanted(directory, &MANIFESTS)
+}
+
+fn below_wanted(directory: &Path, wanted: &Wanted) -> Vec<Found> {
+    let mut found = Vec::new();
+    walk(directory, wanted, &mut HashSet::new(), &mut found);
+    found
+}
+
+/// Collects the files below a directory. Links are followed; `seen` holds the real directories on the way, so
 /// that a loop ends. Names that begin with a dot (`.git`, `..data`) are left out.
-fn walk(directory: &Path, seen: &mut HashSet<PathBuf>, found: &mut Vec<Found>) {
+fn walk(directory: &Path, wanted: &Wanted, seen: &mut HashSet<PathBuf>, found: &mut Vec<Found>) {
     let entries = fs::canonicalize(directory).and_then(|real| {
         if !seen.insert(real) {
             return Ok(Vec::new());
@@ -64,23 +99,22 @@ fn walk(directory: &Path, seen: &mut HashSet<PathBuf>, found: &mut Vec<Found>) {
         if name.starts_with('.') {
             continue;
         }
-        let manifest = is_manifest(&entry);
+        let taken = (wanted.file)(&name);
         match fs::metadata(&entry) {
-            Ok(metadata) if metadata.is_dir() => walk(&entry, seen, found),
-            Ok(metadata) if manifest && !metadata.is_file() => {
+            Ok(metadata) if metadata.is_dir() => {
+                if (wanted.directory)(&entry) {
+                    walk(&entry, wanted, seen, found);
+                }
+            }
+            Ok(metadata) if taken && !metadata.is_file() => {
                 let special = Diagnostic::of_file(&shown(&entry), "not a regular file");
                 found.push(Found::Problem(special.help("name a pipe itself to have it read")));
             }
             // Reading what has no metadata (a dangling link) says why.
-            _ if manifest => found.push(Found::File(entry)),
+            _ if taken => found.push(Found::File(entry)),
             _ => {}
         }
     }
-}
-
-/// Whether a file's name is one of a manifest.
-pub(super) fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
 /// Reads a file (or a pipe that is named like one) as text.

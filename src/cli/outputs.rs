@@ -109,7 +109,7 @@ fn filled(file: File, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io
 }
 
 /// A new file in the folder of another. Its name begins with a dot, so that no verb takes it for an input.
-fn beside(target: &Path) -> io::Result<(PathBuf, File)> {
+pub(super) fn beside(target: &Path) -> io::Result<(PathBuf, File)> {
     let mut attempt = 0;
     loop {
         let path = target.with_file_name(format!(".tagwarden-{}-{attempt}.tmp", std::process::id()));

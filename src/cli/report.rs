@@ -115,7 +115,7 @@ pub(super) enum Passed {
 pub(super) struct PassedImage {
     /// The input, or the template that Helm made it from.
     pub file: Arc<str>,
-    /// The object it is in; none for a values file.
+    /// The object it is in; none: a values file.
     pub object: Option<ObjectName>,
     /// `container "api"`, say.
     pub label: String,
@@ -152,6 +152,23 @@ pub(super) struct Summary {
     pub unchanged_images: usize,
     /// Files that could not be judged, in full or in part.
     pub broken: usize,
+    /// What runs, where that was judged and no files.
+    pub running: Option<Running>,
+    /// Kinds that could not be listed, a sentence each; their Pods were judged as they are written.
+    pub unlisted: Vec<String>,
+}
+
+/// Counts of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Running {
+    /// Pods of the objects that were judged.
+    pub pods: usize,
+    /// Pods that have ended, or are being deleted.
+    pub ended: usize,
+    /// Static Pods of nodes.
+    pub mirrored: usize,
+    /// Workloads that make no Pods now: scaled to zero, suspended, done.
+    pub idle: usize,
 }
 
 impl Summary {
@@ -216,6 +233,8 @@ impl Report {
             unchanged_files,
             unchanged_images,
             broken,
+            running,
+            unlisted,
         } = other.summary;
         let summary = &mut self.summary;
         summary.files += files;
@@ -224,6 +243,8 @@ impl Report {
         summary.unchanged_files += unchanged_files;
         summary.unchanged_images += unchanged_images;
         summary.broken += broken;
+        summary.running = summary.running.or(running);
+        summary.unlisted.extend(unlisted);
         for (kind, count) in skipped_kinds {
             *summary.skipped_kinds.entry(kind).or_default() += count;
         }
@@ -305,6 +326,8 @@ pub(super) struct Located {
     pub place: Option<Place>,
     /// Who owns the policy.
     pub owner: Owner,
+    /// Pods that run this image of this object; none where no cluster was asked.
+    pub pods: Option<usize>,
 }
 
 /// An object's name as people say it.

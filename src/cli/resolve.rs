@@ -162,7 +162,17 @@ fn disagreement(reference: &Reference<'_>, description: &Description) -> Option<
 
 /// The finding on an image that the registry did not tell about.
 fn undecided(failure: &Failure, host: &str) -> Wrong {
-    let help = match failure.kind {
+    Wrong {
+        id: failure.kind.class().finding(),
+        reason: failure.kind.name(),
+        message: failure.what.clone(),
+        help: Some(remedy(failure.kind, host)),
+    }
+}
+
+/// What to do where a registry did not tell about an image.
+pub(super) fn remedy(kind: FailureKind, host: &str) -> String {
+    match kind {
         FailureKind::NotFoundOrNoAccess | FailureKind::Unauthorized => {
             format!(
                 "check the name and the tag; for a private image `docker login {host}`, or 'credentials' in --config"
@@ -178,12 +188,6 @@ fn undecided(failure: &Failure, host: &str) -> Wrong {
         }
         FailureKind::Tls => "name the authority of its certificate as 'ca' in --config".to_owned(),
         FailureKind::Protocol => "whoever runs the registry, or a proxy in front of it, has to look".to_owned(),
-    };
-    Wrong {
-        id: failure.kind.class().finding(),
-        reason: failure.kind.name(),
-        message: failure.what.clone(),
-        help: Some(help),
     }
 }
 

@@ -4,18 +4,19 @@ use clap::Args;
 
 use super::{Exit, Surroundings, written};
 use crate::config::config_schema;
-use crate::policy::{policy_crd, policy_schema};
+use crate::policy::{policy_crd, policy_schema, test_schema};
 
 /// The arguments of `schema`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  tagwarden schema policy > imagepolicy-v1.schema.json\n\n\
                         An editor picks it up from the first line of a policy file:\n  \
                         # yaml-language-server: $schema=./imagepolicy-v1.schema.json\n\n\
+                        The tests beside a policy:\n  tagwarden schema test > imagepolicytest-v1.schema.json\n\n\
                         The server's configuration file:\n  tagwarden schema config > config-v1.schema.json\n\n\
                         The CustomResourceDefinition of ImagePolicy objects:\n  \
                         tagwarden schema crd | kubectl apply -f -")]
 pub struct SchemaArgs {
-    /// Which format: `policy`, `config`, or `crd` for the CustomResourceDefinition
+    /// Which format: `policy`, `test`, `config`, or `crd` for the CustomResourceDefinition
     #[arg(value_name = "FORMAT", default_value = "policy", value_parser = format)]
     format: Format,
 }
@@ -24,6 +25,7 @@ pub struct SchemaArgs {
 #[derive(Clone, Copy, Debug)]
 enum Format {
     Policy,
+    Test,
     Config,
     Crd,
 }
@@ -31,10 +33,11 @@ enum Format {
 fn format(name: &str) -> Result<Format, String> {
     match name {
         "policy" => Ok(Format::Policy),
+        "test" => Ok(Format::Test),
         "config" => Ok(Format::Config),
         "crd" => Ok(Format::Crd),
-        "test" | "release" => Err(format!("the schema `{name}` is not supported yet; use `policy`, `config` or `crd`")),
-        _ => Err("there is no such schema; use `policy`, `config` or `crd`".to_owned()),
+        "release" => Err(format!("the schema `{name}` is not supported yet; use `policy`, `test`, `config` or `crd`")),
+        _ => Err("there is no such schema; use `policy`, `test`, `config` or `crd`".to_owned()),
     }
 }
 
@@ -42,6 +45,7 @@ fn format(name: &str) -> Result<Format, String> {
 pub(super) fn run(args: &SchemaArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let schema = match args.format {
         Format::Policy => policy_schema(),
+        Format::Test => test_schema(),
         Format::Config => config_schema(),
         Format::Crd => policy_crd(),
     };

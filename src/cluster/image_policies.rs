@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use self::written::Written;
 use super::Cluster;
-use super::ask::answered;
+use super::ask::{answered, ask};
 use crate::policy::{GROUP, PLURAL};
 
 /// After the first failure of a watch the next attempt comes; the time doubles with each further one, to [`SLOWEST`].
@@ -63,6 +63,18 @@ impl ImagePolicies {
         let (tell, listing) = watch::channel(Listing::default());
         tokio::spawn(follow(api.clone(), tell));
         ImagePolicies { listing, api }
+    }
+
+    /// All objects as they are now, without a watch.
+    ///
+    /// # Errors
+    /// One sentence: the API server did not answer, or not in time, or forbids it, or knows no such objects.
+    pub async fn listed(cluster: &Cluster) -> Result<StoredPolicies, String> {
+        let api: Api<Written> = Api::all(cluster.client.clone());
+        let list = ask("list ImagePolicy objects", api.list(&ListParams::default())).await?;
+        let mut policies = StoredPolicies::new();
+        list.items.into_iter().for_each(|object| insert(&mut policies, object));
+        Ok(policies)
     }
 
     /// What is known of them; the receiver tells of changes.

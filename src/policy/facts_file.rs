@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::file::ApiVersion;
+use super::test_file::TestDocument;
 use super::{Answer, Asked, Failure, ImageLabels, Lookup, Resolved, Source, Undecided, printable};
-use crate::document::{self, Diagnostic, Read, Reader, Spanned, Table, Value, choice, object, parse};
+use crate::document::{self, Diagnostic, Node, Read, Reader, Spanned, Table, Value, choice, object, parse};
 use crate::image::{DigestBuf, Reference};
 
 choice! {
@@ -71,8 +72,8 @@ impl FactsFile {
             let (documents, syntax) = parse(&source);
             let mut reader = Reader::new(&source);
             for document in documents.iter().filter(|document| document.root.value != Value::Null) {
-                if let Some(read) = FactsDocument::read(&document.root, &mut reader) {
-                    facts.add(&read.registry, &mut reader);
+                if let Some(registry) = registry(&document.root, &mut reader) {
+                    facts.add(&registry, &mut reader);
                 }
             }
             let mut found = reader.diagnostics;
@@ -137,6 +138,14 @@ impl FactsFile {
             })),
             Asked::Tags => Answer::Tags(repository.map(|repository| repository.tags.keys().cloned().collect())),
         }
+    }
+}
+
+/// The repositories of a document: those of a policy's tests are facts too, so that a case can be explained with them.
+fn registry(root: &Node, reader: &mut Reader<'_>) -> Option<Table<RepositoryFacts>> {
+    match root.get("kind").and_then(Node::as_str) {
+        Some("ImagePolicyTest") => TestDocument::read(root, reader)?.registry,
+        _ => FactsDocument::read(root, reader).map(|read| read.registry),
     }
 }
 

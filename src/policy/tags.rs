@@ -17,13 +17,27 @@ pub(super) struct Tag<'i, 'a> {
 impl Tag<'_, '_> {
     /// What is wrong with the tag under a rule, if anything is.
     pub fn violates(&self, policy: &Policy, rule: &Rule) -> Option<String> {
-        let classes = built_in(self.facts, &policy.classes);
         let is_channel = self.is_channel(policy);
         let tag = self.reference.tag().unwrap_or_default();
         if tag.starts_with("env-") && !is_channel {
             return Some(format!("{} begins like a channel, but is none (env-<name>)", self.written()));
         }
-        let admitted = match &rule.tags {
+        if !self.is_among(policy, &rule.tags) {
+            return Some(self.describe(policy));
+        }
+        // Where no registry may be asked, a channel tag would pass unseen.
+        (is_channel && !rule.channel.by_text && rule.channel.compare.is_none()).then(|| {
+            format!(
+                "{}, and whether it carries an approved build cannot be asked, because the rule does not spell its hosts out",
+                self.describe(policy)
+            )
+        })
+    }
+
+    /// Whether the tag is among those: by its class, or by a pattern.
+    pub fn is_among(&self, policy: &Policy, tags: &Tags) -> bool {
+        let classes = built_in(self.facts, &policy.classes);
+        match tags {
             Tags::NotFloating => !self.floating,
             Tags::Listed { classes: listed, patterns } => {
                 let by_class = classes.iter().any(|class| listed.built_in.contains(class))
@@ -39,17 +53,7 @@ impl Tag<'_, '_> {
                     by_class || patterns.iter().any(|id| self.matched.contains(id))
                 }
             }
-        };
-        if !admitted {
-            return Some(self.describe(policy));
         }
-        // Where no registry may be asked, a channel tag would pass unseen.
-        (is_channel && !rule.channel.by_text && rule.channel.compare.is_none()).then(|| {
-            format!(
-                "{}, and whether it carries an approved build cannot be asked, because the rule does not spell its hosts out",
-                self.describe(policy)
-            )
-        })
     }
 
     /// Whether it is a channel tag to this policy.

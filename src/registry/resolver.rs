@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
-use self::ask::{Open, Question};
+use self::ask::{Ask, Open, Question, Reply};
 use self::hosts::{Host, Hosts};
 use self::limits::Namespaces;
 use self::lookup::{Answered, Found, Logins, Tried, passes_on};
@@ -276,6 +276,41 @@ impl Resolver {
         asker: Asker<'_>,
         deadline: Instant,
     ) -> Result<Description, Failure> {
+        let ask = |client: Arc<dyn Ask>, question, login| client.describe(question, login, deadline);
+        self.as_each(host, repository, reference, asker, deadline, ask).await
+    }
+
+    /// For `tagwarden pin`: the digest of a tag, by one HEAD where the registry answers that. Nothing is remembered of it.
+    ///
+    /// # Errors
+    /// Those of [`Resolver::describe`].
+    pub async fn digest(
+        &self,
+        host: &str,
+        repository: &str,
+        tag: &str,
+        asker: Asker<'_>,
+        deadline: Instant,
+    ) -> Result<DigestBuf, Failure> {
+        let ask = |client: Arc<dyn Ask>, question, login| client.ask(question, login, deadline);
+        match self.as_each(host, repository, tag, asker, deadline, ask).await? {
+            Value::Digest(digest) => Ok(digest),
+            Value::Labels(_) | Value::Tags(_) => {
+                Err(Failure::new(FailureKind::Protocol, "another answer than a digest"))
+            }
+        }
+    }
+
+    /// Asks as one login after the other, for as long as the answer is that another may have access.
+    async fn as_each<T>(
+        &self,
+        host: &str,
+        repository: &str,
+        reference: &str,
+        asker: Asker<'_>,
+        deadline: Instant,
+        ask: impl Fn(Arc<dyn Ask>, Question, Login) -> Reply<T>,
+    ) -> Result<T, Failure> {
         let state = self.inner.state.load_full();
         let Some(host) = state.hosts.find(host) else {
             return Err(Failure::new(FailureKind::Unreachable, NOT_NAMED));
@@ -285,9 +320,9 @@ impl Resolver {
         let mut tried = Vec::new();
         for login in &logins.logins {
             let question = Question { repository: repository.into(), kind: Kind::Digest, item: reference.into() };
-            let reply = client.clone().describe(question, login.clone(), deadline);
+            let reply = ask(client.clone(), question, login.clone());
             let failure = match tokio::time::timeout_at(deadline, reply).await {
-                Ok(Ok(description)) => return Ok(description),
+                Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::new(FailureKind::Timeout, "no answer in time"),
             };

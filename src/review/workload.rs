@@ -85,6 +85,12 @@ impl Workloads {
         self.paths(group, kind).next().is_some()
     }
 
+    /// The kinds that were configured, by group; built-in ones only where paths were added to them.
+    pub fn configured(&self) -> impl Iterator<Item = (&str, &str)> {
+        let kinds = self.configured.iter();
+        kinds.flat_map(|(group, kinds)| kinds.keys().map(move |kind| (group.as_str(), kind.as_str())))
+    }
+
     /// Collects what is to be judged of a CREATE or UPDATE; of anything else, nothing.
     pub fn read<'a>(&self, request: &AdmissionRequest<'a>) -> Collected<'a> {
         let Some(object) = request.object else {

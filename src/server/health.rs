@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
 
+use super::tls::Tls;
 use crate::certs::Validity;
 use crate::cluster::Namespaces;
 use crate::metrics::{CONTENT_TYPE, Metrics};
@@ -145,6 +146,8 @@ impl CaBundle {
 pub(super) struct Health {
     pub readiness: Arc<Readiness>,
     pub metrics: Arc<Metrics>,
+    /// The certificate in use.
+    pub tls: Arc<ArcSwapOption<Tls>>,
 }
 
 pub(super) fn router(health: Health) -> Router {
@@ -152,6 +155,7 @@ pub(super) fn router(health: Health) -> Router {
         .route("/livez", get(|| std::future::ready("ok\n")))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/certificate", get(certificate))
         .with_state(health)
 }
 
@@ -174,6 +178,14 @@ async fn readyz(State(health): State<Health>, RawQuery(query): RawQuery) -> Resp
     text.push_str(if ready { "ok\n" } else { "not ready\n" });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, text).into_response()
+}
+
+/// The chain that whoever connects to the webhook's port is shown, PEM: `doctor` compares it with the live caBundle.
+async fn certificate(State(health): State<Health>) -> Response {
+    match health.tls.load().as_deref() {
+        Some(tls) => tls.chain_pem().into_response(),
+        None => (StatusCode::NOT_FOUND, "there is none yet\n").into_response(),
+    }
 }
 
 async fn metrics(State(health): State<Health>) -> Response {

@@ -1,13 +1,11 @@
 //! TLS: the server's certificate and what clients must show, checked before they are used and swapped as one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 
@@ -67,24 +65,13 @@ impl Tls {
     /// # Errors
     /// Half a sentence: why not.
     pub fn trusted_by(&self, authorities: &[u8], host: Option<&str>, now: i64) -> Result<(), String> {
-        if authorities.is_empty() {
-            return Err("its caBundle is empty".to_owned());
-        }
-        let mut roots = RootCertStore::empty();
-        // As the API server reads it: what it can use counts.
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(authorities).filter_map(Result::ok));
-        if roots.is_empty() {
-            return Err("its caBundle holds no PEM certificate of an authority".to_owned());
-        }
-        let (leaf, intermediates) = self.chain.split_first().ok_or("there is no certificate")?;
-        let leaf = ParsedCertificate::try_from(leaf).map_err(|error| format!("our certificate is none: {error}"))?;
-        let at = UnixTime::since_unix_epoch(Duration::from_secs(now.max(0).unsigned_abs()));
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&leaf, &roots, intermediates, at, algorithms)
-            .map_err(|error| format!("its caBundle does not vouch for our certificate: {error}"))?;
-        let Some(host) = host else { return Ok(()) };
-        let name = ServerName::try_from(host).map_err(|_| format!("'{host}' is no name of a server"))?;
-        verify_server_name(&leaf, &name).map_err(|_| format!("our certificate is not for '{host}'"))
+        certs::trusted(&self.chain, authorities, host, now).map_err(|distrust| distrust.to_string())
+    }
+
+    /// The chain that clients are shown, PEM.
+    #[must_use]
+    pub fn chain_pem(&self) -> String {
+        self.chain.iter().map(|certificate| certs::pem(certificate)).collect()
     }
 
     /// Whether a client whose certificate rustls accepted may ask. Where no names are given, everyone may.

@@ -17,6 +17,7 @@ mod objects;
 mod person;
 mod pins;
 mod places;
+mod plugin;
 mod policies;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]
@@ -25,4 +26,5 @@ mod registries;
 #[path = "../it/chart/render.rs"]
 mod render;
 mod replicas;
+mod running;
 mod tenants;

@@ -44,6 +44,27 @@ fn six_scenes_are_played_against_a_registry() {
 }
 
 #[test]
+fn what_the_readme_shows_of_it_is_what_it_prints() {
+    let ran = Scene::new(&[]).run(&["demo"]);
+    let readme = include_str!("../../README.md");
+    let blocks: Vec<&str> =
+        readme.split("```console demo\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    // A block leaves out what stands between its lines; how long the registry was away is nobody's promise.
+    let timeless = |text: &str| text.replace(", 0 seconds old,", ",").replace(", 1 seconds old,", ",");
+    let printed = timeless(&ran.stdout);
+    for block in blocks {
+        let mut rest = printed.as_str();
+        for line in block.lines().filter(|line| !line.is_empty()) {
+            let line = format!("{}\n", timeless(line));
+            let at =
+                rest.find(&line).unwrap_or_else(|| panic!("the README shows, and the demo does not print: {line}"));
+            rest = &rest[at + line.len()..];
+        }
+    }
+}
+
+#[test]
 fn a_closed_pipe_does_not_trouble_it() {
     let scene = Scene::new(&[]);
     let mut child = scene.command(&["demo"]).spawn().unwrap();

@@ -9,10 +9,11 @@ fn bash_offers(scene: &Scene, words: &[&str], begun: &str) -> String {
     let completions = scene.run(&["completions", "bash"]);
     assert_eq!((completions.code, completions.stderr.as_str()), (0, ""));
     scene.write("tagwarden.bash", completions.stdout.as_bytes());
+    let before = words[words.len() - 1];
     let words = words.join(" ");
     let script = format!(
         "source tagwarden.bash; COMP_WORDS=({words} '{begun}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-         _tagwarden tagwarden '{begun}' ''; echo \"${{COMPREPLY[@]}}\""
+         _tagwarden tagwarden '{begun}' '{before}'; echo \"${{COMPREPLY[@]}}\""
     );
     let output = Command::new("bash").args(["--norc", "-c", &script]).current_dir(scene.path()).output().unwrap();
     assert!(output.status.success(), "{output:?}");

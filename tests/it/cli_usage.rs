@@ -9,7 +9,21 @@ fn help_and_version_go_to_standard_output() {
     let scene = Scene::new(&[]);
     let version = scene.run(&["--version"]);
     assert_eq!((version.code, version.stdout.as_str()), (0, concat!("tagwarden ", env!("CARGO_PKG_VERSION"), "\n")));
-    for verb in ["serve", "check", "explain", "lint", "resolve", "schema", "demo", "completions", "man", "hook"] {
+    for verb in [
+        "serve",
+        "check",
+        "test",
+        "lint",
+        "explain",
+        "resolve",
+        "pin",
+        "init",
+        "schema",
+        "demo",
+        "completions",
+        "man",
+        "hook",
+    ] {
         let help = scene.run(&[verb, "--help"]);
         assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{verb}");
         assert!(help.stdout.contains(&format!("Usage: tagwarden {verb}")), "{}", help.stdout);
@@ -50,15 +64,14 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["check", "--policies", "p", "--exit-zero", "--fail-on", "warn", "x"], "cannot be used with"),
         (&["check", "--namespace", "Shop", "x"], "a-z, 0-9 and '-'"),
         (&["check", "--namespace-labels", "prod", "x"], "KEY=VALUE"),
-        (&["check", "--cluster"], "not supported yet"),
         (&["check", "--facts", "f", "--offline", "x"], "cannot be used with"),
         (&["explain", "--facts", "f", "--offline", "x"], "cannot be used with"),
         (&["resolve"], "<IMAGE>"),
         (&["resolve", "--format", "table", "a.b/c"], "[possible values: plain, json]"),
         (&["explain"], "<IMAGE>"),
         (&["explain", "--format", "sarif", "a.b/c"], "[possible values: plain, json]"),
-        (&["schema", "release"], "the schema `release` is not supported yet; use `policy`, `config` or `crd`"),
-        (&["schema", "polcy"], "there is no such schema; use `policy`, `config` or `crd`"),
+        (&["schema", "release"], "the schema `release` is not supported yet; use `policy`, `test`, `config` or `crd`"),
+        (&["schema", "polcy"], "there is no such schema; use `policy`, `test`, `config` or `crd`"),
     ] {
         let ran = scene.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {}", ran.stderr);
@@ -74,6 +87,8 @@ fn the_schemas_of_files_are_printed() {
     assert!(ran.json()["$schema"].as_str().unwrap().contains("draft-07"));
     assert_eq!(scene.run(&["schema"]), ran, "policy is what is meant without a name");
     let config = scene.run(&["schema", "config"]).json();
+    let test = scene.run(&["schema", "test"]).json();
+    assert!(test["properties"]["cases"].is_object() && test["additionalProperties"] == false, "{test}");
     assert!(config["properties"]["shutdownDelay"].is_object() && config["additionalProperties"] == false, "{config}");
 }
 

@@ -17,6 +17,7 @@
 mod boundary;
 mod cert_manager;
 mod certificates;
+mod doctor;
 mod gitops;
 mod harness;
 mod install;
@@ -111,10 +112,15 @@ const SCENARIOS: &[Scenario] = scenarios![
     Cluster recovery::row_48_all_replicas_lost_under_audit,
     OwnNode certificates::row_66_only_the_api_server_may_call,
     Cluster install::policy_applied_as_an_object,
+    Cluster doctor::broken_states_are_found,
+    Cluster doctor::a_ca_bundle_that_nobody_repairs_is_found,
+    Cluster doctor::policies_that_are_not_in_force_are_found,
+    OwnNode doctor::what_runs_and_would_be_refused_is_listed,
     Cluster install::uninstalled_with_every_replica_stopped,
     Cluster recovery::row_51_three_replicas_start_at_once,
     OwnNode cert_manager::row_54_renewals_of_cert_manager,
     Cluster certificates::existing_secret,
+    Cluster doctor::a_certificate_that_has_ended_is_found,
     Cluster install::row_56_first_start_with_a_bad_policy,
     Cluster permissions::row_72_the_account_may_do_what_the_table_says,
 ];

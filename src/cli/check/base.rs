@@ -63,7 +63,7 @@ impl Base {
         for (path, blob) in repository.tree(&commit)? {
             if !changed.contains(&path) {
                 self.unchanged.insert(repository.top.join(&path));
-            } else if files::is_manifest(&path) {
+            } else if path.to_str().is_some_and(files::is_manifest) {
                 wanted.push((path, blob));
             }
         }

@@ -92,17 +92,7 @@ impl Judge<'_> {
             field.and_then(|field| object.node.at(&field.to_string())).unwrap_or_else(|| object.anchor())
         };
         self.locate(&verdict, &facts, Some(&named), context, report, node);
-        if self.passed == Passed::Listed {
-            // Each names its field and says why.
-            let deferred = collected.warnings.iter().map(|why| PassedImage {
-                file: Arc::clone(context.template.unwrap_or(context.file)),
-                object: Some(named.clone()),
-                label: why.clone(),
-                image: String::new(),
-                skipped: Some("it is judged when its Pod is created".to_owned()),
-            });
-            report.passed.extend(deferred);
-        }
+        self.list(&verdict, &collected.warnings, Some(&named), context, report);
         Ok(())
     }
 
@@ -129,6 +119,33 @@ impl Judge<'_> {
         }
     }
 
+    /// Lists the images that nothing is wrong with and those that were not judged, where a format asks for them.
+    pub(super) fn list(
+        &self,
+        verdict: &Verdict<'_>,
+        deferred: &[String],
+        object: Option<&ObjectName>,
+        context: &Context<'_>,
+        report: &mut Report,
+    ) {
+        if self.passed == Passed::Counted {
+            return;
+        }
+        let image = |label: String, image: &str, skipped: Option<&str>| PassedImage {
+            file: Arc::clone(context.template.unwrap_or(context.file)),
+            object: object.cloned(),
+            label,
+            image: image.to_owned(),
+            skipped: skipped.map(str::to_owned),
+        };
+        let uncovered = verdict.policies.is_empty().then_some("no policy covers the namespace");
+        let passed = verdict.images.iter().filter(|image| image.findings().next().is_none());
+        report.passed.extend(passed.map(|found| image(label(found.list, found.container), found.image, uncovered)));
+        // Each names its field and says why.
+        let later = deferred.iter().map(|why| image(why.clone(), "", Some("it is judged when its Pod is created")));
+        report.passed.extend(later);
+    }
+
     /// Turns a verdict's findings into located ones; `node` is where a field is written, or the object as a whole.
     pub(super) fn locate<'n>(
         &self,
@@ -145,6 +162,7 @@ impl Judge<'_> {
             subject,
             place: Some(Place::new(context.source, &node.span, context.file, context.template)),
             owner: owner(self.policies, finding.policy),
+            pods: None,
         };
         for finding in &verdict.object_findings {
             report.findings.push(located(finding, None, node(None)));
@@ -154,23 +172,7 @@ impl Judge<'_> {
                 report.findings.push(located(finding, Some(Subject::of(image, facts)), node(Some(&image.field))));
             }
         }
-        if self.passed == Passed::Listed {
-            list(verdict, object, context, report);
-        }
     }
-}
-
-/// Notes the images that nothing is wrong with.
-fn list(verdict: &Verdict<'_>, object: Option<&ObjectName>, context: &Context<'_>, report: &mut Report) {
-    let uncovered = verdict.policies.is_empty().then(|| "no policy covers the namespace".to_owned());
-    let passed = verdict.images.iter().filter(|image| image.findings().next().is_none());
-    report.passed.extend(passed.map(|image| PassedImage {
-        file: Arc::clone(context.template.unwrap_or(context.file)),
-        object: object.cloned(),
-        label: label(image.list, image.container),
-        image: image.image.to_owned(),
-        skipped: uncovered.clone(),
-    }));
 }
 
 /// Whom a policy names as its owner.

@@ -61,6 +61,7 @@ impl Judge<'_> {
         }
         self.note(&verdict, &format!("{}: {}", context.file, image.path), report);
         self.locate(&verdict, &facts, None, context, report, |_| image.anchor());
+        self.list(&verdict, &[], None, context, report);
         Ok(())
     }
 }

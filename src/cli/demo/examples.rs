@@ -99,6 +99,7 @@ mod tests {
             let folder = policies.join(example.name);
             let mut kept = names(&folder);
             assert_eq!(kept.remove("facts"), example.name == PINNING.name);
+            kept.retain(|name| !name.ends_with(".test.yaml"));
             assert_eq!(kept, ["manifests", "policy.yaml"].map(str::to_owned).into(), "{}", example.name);
             for directory in ["pass", "refuse"] {
                 let files = example.manifests.iter().filter_map(|manifest| manifest.file.strip_prefix(directory));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::problem::{Problem, Region, Rule, Run, Site};
-use super::{Located, Place, Report, SHOWN_BYTES, Subject, junit, plain, shown};
+use super::{Located, ObjectName, Place, Report, SHOWN_BYTES, Subject, junit, plain, shown};
 use crate::cli::files::STDIN;
 use crate::policy::{FindingId, Level, printable};
 
@@ -126,9 +126,7 @@ pub(super) fn junit(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             status
         });
         let mut case = TestCase::new(name, status);
-        if let Some(object) = &passed.object {
-            case.set_classname(object.to_string());
-        }
+        case.set_classname(class(passed.object.as_ref(), &passed.file));
         suites.of(&passed.file).add_test_case(case);
     }
     for broken in &report.broken {
@@ -166,14 +164,18 @@ fn case(findings: &[Located]) -> TestCase {
     let subject = findings[0].subject.as_ref();
     let name = subject.map(|subject| format!("{}: {}", subject.label(), image(&subject.image)));
     let mut case = TestCase::new(name.unwrap_or_else(|| "the object as a whole".to_owned()), status);
-    if let Some(object) = &findings[0].object {
-        case.set_classname(object.to_string());
-    }
+    let file = findings[0].place.as_ref().map_or("", Place::shown);
+    case.set_classname(class(findings[0].object.as_ref(), file));
     let told: String = told.map(text).collect();
     if !told.is_empty() {
         case.set_system_out(told);
     }
     case
+}
+
+/// What a case belongs to: the object, or the values file that has none.
+fn class(object: Option<&ObjectName>, file: &str) -> String {
+    object.map_or_else(|| shown(file).into_owned(), ToString::to_string)
 }
 
 /// A finding in full, several lines.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Located, ObjectName, Place, Report, harmful};
+use super::{Located, ObjectName, Place, Report, Running, harmful};
 
 /// The version of every JSON output.
 pub(in crate::cli) const SCHEMA_VERSION: u32 = 1;
@@ -35,10 +35,23 @@ struct SummaryOutput<'r> {
     unchanged_files: usize,
     unchanged_images: usize,
     broken_files: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<RunningOutput<'r>>,
     deny: usize,
     warn: usize,
     audit: usize,
     unresolved: usize,
+}
+
+/// What runs; there with `--cluster` alone.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunningOutput<'r> {
+    pods: usize,
+    ended_pods: usize,
+    static_pods: usize,
+    idle_workloads: usize,
+    unlisted_kinds: &'r [String],
 }
 
 /// One finding. Every key is always there.
@@ -64,6 +77,9 @@ pub(in crate::cli) struct FindingOutput<'r> {
     file: Option<&'r str>,
     line: Option<usize>,
     column: Option<usize>,
+    /// How many Pods run this image of this object; there with `--cluster` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pods: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -103,6 +119,7 @@ impl<'r> FindingOutput<'r> {
             file: located.place.as_ref().map(Place::shown),
             line: located.place.as_ref().map(|place| place.line),
             column: located.place.as_ref().map(|place| place.column),
+            pods: located.pods,
         }
     }
 }
@@ -126,6 +143,13 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
             unchanged_files: summary.unchanged_files,
             unchanged_images: summary.unchanged_images,
             broken_files: summary.broken,
+            running: summary.running.map(|Running { pods, ended, mirrored, idle }| RunningOutput {
+                pods,
+                ended_pods: ended,
+                static_pods: mirrored,
+                idle_workloads: idle,
+                unlisted_kinds: &summary.unlisted,
+            }),
             deny: tally.deny,
             warn: tally.warn,
             audit: tally.audit,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Located, Report, SHOWN_BYTES, Subject, shown};
+use super::{Located, Report, Running, SHOWN_BYTES, Subject, shown};
 use crate::document::{Color, Diagnostic, Severity, render_excerpt};
 use crate::policy::{Level, printable};
 
@@ -31,6 +31,10 @@ fn finding(located: &Located, color: Color) -> String {
         diagnostic.line = place.line;
         diagnostic.column = place.column;
     }
+    // What runs is written nowhere but in the cluster.
+    if let (None, Some(object)) = (&located.place, &located.object) {
+        diagnostic.file = object.to_string();
+    }
     diagnostic.help = help(located);
     diagnostic.help.extend(rendered(located));
     render_excerpt(&diagnostic, located.place.as_ref().map(|place| &place.excerpt), color)
@@ -53,7 +57,7 @@ pub(super) fn help(located: &Located) -> Vec<String> {
         lines.push(format!("policy {}{rule}{exception}, mode {}", finding.policy, finding.mode.name()));
     }
     if let Some(object) = &located.object {
-        lines.push(format!("object {object}"));
+        lines.push(located.pods.map_or_else(|| format!("object {object}"), |pods| running(located, pods)));
     }
     let docs = located.owner.docs.as_ref().map(|docs| format!("read {docs}#{}", finding.id.code()));
     let contact = located.owner.contact.as_ref().map(|contact| format!("ask {contact}"));
@@ -85,15 +89,30 @@ pub(super) fn summary_text(report: &Report) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// What of an object that runs is meant, and how many Pods run it.
+fn running(located: &Located, pods: usize) -> String {
+    let pods = match pods {
+        0 => "no Pod runs it now".to_owned(),
+        1 => "1 Pod runs it".to_owned(),
+        pods => format!("{pods} Pods run it"),
+    };
+    let Some(subject) = &located.subject else { return pods };
+    let container = subject.container.as_ref().map_or_else(String::new, |name| format!(" \"{}\"", shown(name)));
+    format!("{}{container}, image {}: {pods}", subject.list.noun(), printable(&subject.image, SHOWN_BYTES))
+}
+
 /// The last lines: what was judged, with what result, and what was not.
 pub(super) fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
     let tally = report.tally();
     let undecided = if tally.unresolved == 0 { String::new() } else { format!(", {} undecided", tally.unresolved) };
+    let read = match summary.running {
+        None => count(summary.files, "file"),
+        Some(running) => count(running.pods, "running Pod"),
+    };
     writeln!(
         out,
-        "checked {}, {}, {}: {}{undecided}, {}, {} audited",
-        count(summary.files, "file"),
+        "checked {read}, {}, {}: {}{undecided}, {}, {} audited",
         count(summary.objects, "object"),
         count(summary.images, "image"),
         format_args!("{} denied", tally.deny),
@@ -114,6 +133,18 @@ pub(super) fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     if !summary.uncovered.is_empty() {
         writeln!(out, "no policy covers: namespace {}", names(&summary.uncovered))?;
+    }
+    if let Some(Running { ended, mirrored, idle, .. }) = summary.running {
+        let ended = (ended > 0).then(|| format!("{} that ended", count(ended, "Pod")));
+        let mirrored = (mirrored > 0).then(|| format!("{} of nodes", count(mirrored, "static Pod")));
+        let idle = (idle > 0).then(|| format!("{} scaled to zero, suspended or done", count(idle, "workload")));
+        let left_out: Vec<_> = [ended, mirrored, idle].into_iter().flatten().collect();
+        if !left_out.is_empty() {
+            writeln!(out, "not judged: {}", left_out.join(", "))?;
+        }
+    }
+    for unlisted in &summary.unlisted {
+        writeln!(out, "not listed, so that Pods are judged as they are written: {}", shown(unlisted))?;
     }
     for deferred in &summary.deferred {
         writeln!(out, "not judged yet: {}", shown(deferred))?;

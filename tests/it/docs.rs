@@ -1,0 +1,169 @@
+//! What documents show is what happens: every console block of them is typed into a shell, and what it prints compared.
+//!
+//! A block that begins with "```console" is a session: lines with `$ ` are commands (`> ` goes on with one), what follows
+//! is their output, both streams together. All blocks of a document run one after the other in one scratch copy of the
+//! repository's examples. A line `...` stands for any lines. A block that needs more than a shell says what: "```console
+//! cluster" is not run here. With `UPDATE_DOCS=1` in the environment outputs are written instead of compared.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Folders that a document's commands may use.
+const COPIED: [&str; 3] = ["policies", "charts", "docs"];
+
+/// A command of a console block, and its lines of output as they are written.
+struct Step {
+    /// Of the document, from 1.
+    line: usize,
+    command: String,
+    /// Of the lines of output, from 0.
+    first: usize,
+    output: Vec<String>,
+}
+
+#[test]
+fn every_console_block_of_every_document_is_what_happens() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    let mut run = 0;
+    for document in documents(root) {
+        let text = fs::read_to_string(&document).unwrap();
+        let name = document.strip_prefix(root).unwrap().display().to_string();
+        let steps = steps(&text);
+        if steps.is_empty() {
+            continue;
+        }
+        run += steps.len();
+        let scratch = scratch(root);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        // From the end, so that the numbers of the lines above stay right.
+        let mut printed: Vec<(usize, usize, Vec<String>)> = Vec::new();
+        for step in steps {
+            let seen = shell(&step.command, scratch.path());
+            if !agrees(&step.output, &seen) {
+                let (expected, seen) = (step.output.join("\n"), seen.join("\n"));
+                let Step { line, command, .. } = &step;
+                wrong.push(format!("{name}:{line}: $ {command}\n--- written\n{expected}\n--- printed\n{seen}\n"));
+            }
+            printed.push((step.first, step.output.len(), seen));
+        }
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            for (first, length, seen) in printed.into_iter().rev() {
+                if !agrees(&lines[first..first + length], &seen) {
+                    lines.splice(first..first + length, seen);
+                }
+            }
+            fs::write(&document, lines.join("\n") + "\n").unwrap();
+        }
+    }
+    assert!(run > 20, "{run} commands in all documents");
+    assert!(wrong.is_empty() || std::env::var_os("UPDATE_DOCS").is_some(), "{}", wrong.join("\n"));
+}
+
+/// All documents that show what users type.
+fn documents(root: &Path) -> Vec<PathBuf> {
+    let mut documents =
+        vec![root.join("README.md"), root.join("CHANGELOG.md"), root.join("charts/tagwarden/README.md")];
+    let folders = [root.join("docs"), root.join("policies")].into_iter();
+    let examples = fs::read_dir(root.join("policies")).unwrap().map(|entry| entry.unwrap().path());
+    for folder in folders.chain(examples).filter(|path| path.is_dir()) {
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        documents.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "md")));
+    }
+    documents.sort();
+    documents
+}
+
+/// The commands of the console blocks that a shell alone can run.
+fn steps(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if inside {
+            if let Some(command) = line.strip_prefix("$ ") {
+                let step =
+                    Step { line: number + 1, command: command.to_owned(), first: number + 1, output: Vec::new() };
+                steps.push(step);
+            } else if let Some(step) = steps.last_mut() {
+                match line.strip_prefix("> ").or_else(|| (line == ">").then_some("")) {
+                    Some(more) if step.output.is_empty() => {
+                        step.command += &format!("\n{more}");
+                        step.first += 1;
+                    }
+                    _ => step.output.push(line.to_owned()),
+                }
+            }
+        }
+    }
+    for step in &mut steps {
+        // Between two commands there may be an empty line.
+        while step.output.last().is_some_and(String::is_empty) {
+            step.output.pop();
+        }
+    }
+    steps
+}
+
+fn scratch(root: &Path) -> tempfile::TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    for folder in COPIED {
+        let copied = Command::new("cp").arg("-r").arg(root.join(folder)).arg(scratch.path()).status().unwrap();
+        assert!(copied.success());
+    }
+    scratch
+}
+
+/// What a shell prints for a command, with the program on its path.
+fn shell(command: &str, folder: &Path) -> Vec<String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_tagwarden")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("bash")
+        .args(["--norc", "-c", &format!("exec 2>&1\n{command}")])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env("HOME", folder)
+        .env_remove("NO_COLOR")
+        .env_remove("FORCE_COLOR")
+        .env_remove("CLICOLOR_FORCE")
+        .env_remove("DOCKER_CONFIG")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    printed.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Whether lines are as written, where a line `...` stands for any.
+fn agrees(written: &[String], printed: &[String]) -> bool {
+    match written.split_first() {
+        None => printed.is_empty(),
+        Some((first, rest)) if first == "..." => (0..=printed.len()).any(|skip| agrees(rest, &printed[skip..])),
+        Some((first, rest)) => {
+            printed.split_first().is_some_and(|(line, more)| line == first.trim_end() && agrees(rest, more))
+        }
+    }
+}
+
+#[test]
+fn blocks_are_taken_apart() {
+    let text =
+        "a\n```console\n$ one \\\n> two\nout\n\n$ three\n```\n```console cluster\n$ kubectl\n```\n```\n$ no\n```\n";
+    let steps = steps(text);
+    let seen: Vec<_> =
+        steps.iter().map(|step| (step.line, step.command.as_str(), step.first, step.output.len())).collect();
+    assert_eq!(seen, [(3, "one \\\ntwo", 4, 1), (7, "three", 7, 0)]);
+}
+
+#[test]
+fn a_changed_line_is_noticed_and_dots_stand_for_any() {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert!(agrees(&lines("a\nb"), &lines("a\nb")));
+    assert!(agrees(&lines("a\n...\nd"), &lines("a\nb\nc\nd")));
+    assert!(agrees(&lines("..."), &[]));
+    assert!(!agrees(&lines("a\nb"), &lines("a\nc")));
+    assert!(!agrees(&lines("a"), &lines("a\nb")));
+    assert!(!agrees(&lines("a\n..."), &lines("b")));
+}
