@@ -162,7 +162,11 @@ impl Look<'_> {
                     (Some(class), ..) => format!("class {}, which tags lists", class.name),
                     (None, Some(class), _) => format!("class {}, which tags lists", class.name()),
                     (None, None, Some(pattern)) => {
-                        format!("the pattern '{}' matches it", printable(pattern, IMAGE_BYTES))
+                        {
+                        // It was checked to be ASCII, and stays as it was written.
+                        let pattern: String = pattern.chars().take(IMAGE_BYTES).collect();
+                        format!("the pattern '{pattern}' matches it")
+                    }
                     }
                     (None, None, None) => return None,
                 }

@@ -126,12 +126,16 @@ fn every_step_is_shown_to_people() {
         refused     no
         namespace   shop-prod (labels unknown, so selectors match)
         policy      everywhere: applies
-          rule      rule 1
+          where     no namespace is named, so it applies to all
+          rule      rule 1 names it by "**"
+          mode      tags is warn by spec.mode
           finding   TW120 tags, mode warn
                     no tag is written, which means latest, a floating tag; rule 1 accepts any tag that does not float, and digests
           allowed   because its mode is warn
         policy      production: applies
-          rule      ours
+          where     include "*-prod" matches shop-prod
+          rule      ours names it by "registry.example.com/acme/**"
+          mode      tags is enforce by spec.mode
           finding   TW120 tags, mode enforce
                     no tag is written, which means latest, a floating tag; rule ours accepts release (v1.2.3)
           owner     #platform
@@ -156,9 +160,12 @@ fn a_policy_that_does_not_apply_is_shown_as_such() {
         refused     no
         namespace   default (kubernetes.io/metadata.name=default, tier=app)
         policy      everywhere: applies
-          rule      rule 1
+          where     no namespace is named, so it applies to all
+          rule      rule 1 names it by "**"
+          tag       1.27.3: it does not float, and the rule lists no tags
           allowed   by rule 1
         policy      production: does not apply to this namespace
+          where     no glob of include matches default
         verdict     allow
     ");
 }
@@ -188,6 +195,20 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
             {
               "name": "everywhere",
               "applies": true,
+              "reasons": [
+                {
+                  "about": "namespaces",
+                  "text": "no namespace is named, so it applies to all"
+                },
+                {
+                  "about": "rule",
+                  "text": "rule 1 names it by \"**\""
+                },
+                {
+                  "about": "mode",
+                  "text": "tags is warn by spec.mode"
+                }
+              ],
               "rule": "rule 1",
               "findings": [
                 {
@@ -215,6 +236,20 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
             {
               "name": "production",
               "applies": true,
+              "reasons": [
+                {
+                  "about": "namespaces",
+                  "text": "include \"*-prod\" matches shop-prod"
+                },
+                {
+                  "about": "rule",
+                  "text": "ours names it by \"registry.example.com/acme/**\""
+                },
+                {
+                  "about": "mode",
+                  "text": "tags is enforce by spec.mode"
+                }
+              ],
               "rule": "ours",
               "findings": [
                 {

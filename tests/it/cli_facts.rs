@@ -177,7 +177,10 @@ fn explain_shows_the_facts_the_candidates_and_the_pin() {
     fact        v1.0.0 is sha256:1111111111111111111111111111111111111111111111111111111111111111
     namespace   shop (labels unknown, so selectors match)
     policy      p: applies
-      rule      strict
+      where     no namespace is named, so it applies to all
+      rule      strict names it by "r.example.com/acme/**"
+      tag       env-prod: class channel, which tags lists
+      mode      digest is enforce by spec.mode
       allowed   by strict
     pinned      r.example.com/acme/approved:env-prod@sha256:1111111111111111111111111111111111111111111111111111111111111111
     verdict     allow
