@@ -166,7 +166,7 @@ pub(in crate::cli) fn print(value: &impl Serialize, out: &mut dyn Write) -> io::
     // What acts on a terminal stands in strings only, where it can be escaped; most of it is already.
     let mut rest = text.as_str();
     while let Some(at) = rest.find(|c| harmful(c) && c != '\n') {
-        out.write_all(rest[..at].as_bytes())?;
+        out.write_all(&rest.as_bytes()[..at])?;
         let mut chars = rest[at..].chars();
         let mut units = [0; 2];
         for unit in chars.next().unwrap_or_default().encode_utf16(&mut units) {
