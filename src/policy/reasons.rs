@@ -163,10 +163,10 @@ impl Look<'_> {
                     (None, Some(class), _) => format!("class {}, which tags lists", class.name()),
                     (None, None, Some(pattern)) => {
                         {
-                        // It was checked to be ASCII, and stays as it was written.
-                        let pattern: String = pattern.chars().take(IMAGE_BYTES).collect();
-                        format!("the pattern '{pattern}' matches it")
-                    }
+                            // It was checked to be ASCII, and stays as it was written.
+                            let pattern: String = pattern.chars().take(IMAGE_BYTES).collect();
+                            format!("the pattern '{pattern}' matches it")
+                        }
                     }
                     (None, None, None) => return None,
                 }

@@ -116,7 +116,7 @@ fn every_step_is_shown_to_people() {
     let scene = Scene::new(&[("p/p.yaml", POLICIES)]);
     let ran = scene.run(&["explain", "--policies", "p", "-n", "shop-prod", "registry.example.com/acme/api"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
-    insta::assert_snapshot!(ran.stdout, @r"
+    insta::assert_snapshot!(ran.stdout, @r#"
         image       registry.example.com/acme/api
         registry    registry.example.com
         repository  acme/api
@@ -141,7 +141,7 @@ fn every_step_is_shown_to_people() {
           owner     #platform
           read      https://wiki.example.com/images#TW120
         verdict     deny
-    ");
+    "#);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_policy_that_does_not_apply_is_shown_as_such() {
     let arguments = ["explain", "--policies", "p", "--namespace-labels", "tier=app", "nginx:1.27.3"];
     let ran = scene.run(&arguments);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-    insta::assert_snapshot!(ran.stdout, @r"
+    insta::assert_snapshot!(ran.stdout, @r#"
         image       nginx:1.27.3
         registry    docker.io (none is written)
         repository  library/nginx
@@ -167,7 +167,7 @@ fn a_policy_that_does_not_apply_is_shown_as_such() {
         policy      production: does not apply to this namespace
           where     no glob of include matches default
         verdict     allow
-    ");
+    "#);
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn explain(scene: &Scene, flags: &[&str], image: &str) -> Ran {
 fn explain_shows_the_facts_the_candidates_and_the_pin() {
     let ran = explain(&scene(), FILE, "r.example.com/acme/approved:env-prod");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-    insta::assert_snapshot!(ran.stdout, @r"
+    insta::assert_snapshot!(ran.stdout, @r#"
     image       r.example.com/acme/approved:env-prod
     registry    r.example.com
     repository  acme/approved
@@ -184,7 +184,7 @@ fn explain_shows_the_facts_the_candidates_and_the_pin() {
       allowed   by strict
     pinned      r.example.com/acme/approved:env-prod@sha256:1111111111111111111111111111111111111111111111111111111111111111
     verdict     allow
-    ");
+    "#);
 
     // Where the check is not enforced, admission writes nothing.
     let ran = explain(&scene(), FILE, "r.example.com/mild/approved:v1.0.0");
