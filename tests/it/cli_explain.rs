@@ -287,7 +287,9 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
     assert_eq!(warned.code, 0);
     let explained = warned.json();
     assert_eq!(explained["decision"], "warn");
-    assert_eq!(explained["policies"][1], json!({"name": "production", "applies": false, "rule": null, "findings": []}));
+    let reasons = json!([{"about": "namespaces", "text": "no glob of include matches shop-dev"}]);
+    let expected = json!({"name": "production", "applies": false, "reasons": reasons, "rule": null, "findings": []});
+    assert_eq!(explained["policies"][1], expected);
 }
 
 #[test]
