@@ -146,9 +146,9 @@ async fn a_replica_that_is_not_ready_is_asked_once() {
     let count = Arc::clone(&asked);
     let answer = move |path: &str| match path {
         "/version" => version(),
-        "/apis/apps/v1/deployments" => list(&[deployment.clone()]),
+        "/apis/apps/v1/deployments" => list(std::slice::from_ref(&deployment)),
         "/apis/apps/v1/namespaces/tagwarden/deployments/tagwarden" => (200, deployment.clone()),
-        "/api/v1/namespaces/tagwarden/pods" => list(&[pod.clone()]),
+        "/api/v1/namespaces/tagwarden/pods" => list(std::slice::from_ref(&pod)),
         "/api/v1/namespaces/tagwarden/pods/p:8080/proxy/readyz" => {
             count.fetch_add(1, Ordering::Relaxed);
             (503, json!("[-]policies not ready"))
