@@ -142,14 +142,23 @@ impl Stamp {
 /// keeps `..data` there), no policy tests, no schemas for editors (`*.schema.json`), nothing further down.
 ///
 /// # Errors
-/// One sentence that names the directory.
+/// One sentence that names the directory, or what is no file in it.
 pub fn policy_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = fs::read_dir(directory).map_err(|error| unreadable(directory, &error))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| unreadable(directory, &error))?.path();
-        if is_policy_file(&path) && !path.is_dir() {
-            files.push(path);
+        if !is_policy_file(&path) {
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            // Reading a pipe may wait for ever, and what is left out may be what refuses.
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(format!("cannot read {}: not a regular file", path.display()));
+            }
+            // Reading what has no metadata (a dangling link) says why.
+            _ => files.push(path),
         }
     }
     files.sort();
@@ -179,7 +188,9 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
-    format!("cannot read {}: {error}", path.display())
+    let reason = error.to_string();
+    // Without the system's number, which says nothing more.
+    format!("cannot read {}: {}", path.display(), reason.split(" (os error").next().unwrap_or(&reason))
 }
 
 fn hash(read: &Result<Vec<Contents>, String>) -> [u8; 32] {

@@ -1,14 +1,13 @@
 //! What `check` and `explain` share: the flags that choose policies and namespace, and the policies loaded from them.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 
-use super::Surroundings;
 use super::facts::Origin;
+use super::{Surroundings, files};
 use crate::config::{Config, Overrides};
 use crate::document::{Color, Diagnostic, render};
 use crate::policy::{FactsFile, Labels, PolicySet, Settings, TrustedLabels};
@@ -66,14 +65,7 @@ impl EngineArgs {
         surroundings: &mut Surroundings<'_>,
     ) -> anyhow::Result<Option<Engine>> {
         let overrides = Overrides { policy_dirs: self.policies.clone(), ..Overrides::default() };
-        let config = match Config::load(self.config.as_deref(), &overrides) {
-            Ok(config) => config,
-            Err(error) => {
-                // Nobody is left to tell when standard error is closed too.
-                let _ = write!(surroundings.err, "{}", error.rendered(Color::Never));
-                return Ok(None);
-            }
-        };
+        let Some(config) = configuration(self.config.as_deref(), &overrides, surroundings) else { return Ok(None) };
         let elsewhere = elsewhere(&config)?;
         if config.policy_objects && elsewhere.is_empty() {
             let note = "note: policies.objects is on, and ImagePolicy objects are not read here; name their files by --policies";
@@ -86,7 +78,7 @@ impl EngineArgs {
         let policies = if config.policy_dirs.is_empty() && elsewhere.is_empty() {
             None
         } else {
-            let mut sources = read_all(&config.policy_dirs)?;
+            let Some(mut sources) = read_all(&config.policy_dirs, surroundings)? else { return Ok(None) };
             sources.extend(elsewhere);
             match PolicySet::compile(&sources, settings.clone()) {
                 Ok(policies) => Some(policies),
@@ -97,7 +89,7 @@ impl EngineArgs {
             }
         };
         let origin = match (&self.facts, self.offline) {
-            (Some(file), _) => match facts_file(file, surroundings)? {
+            (Some(file), _) => match facts_file(file, surroundings) {
                 Some(facts) => Origin::File(facts),
                 None => return Ok(None),
             },
@@ -128,37 +120,69 @@ pub(super) struct Engine {
     pub origin: Origin,
 }
 
+/// Reads `--config` and lays the flags over it. None, after every problem in it was written to standard error.
+pub(super) fn configuration(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    surroundings: &mut Surroundings<'_>,
+) -> Option<Config> {
+    let config = match file.map(|file| (files::shown(file), files::read_file(file))) {
+        None => Config::from_text("", "", overrides),
+        Some((name, Ok(text))) => Config::from_text(&name, &text, overrides),
+        Some((_, Err(problem))) => {
+            files::complain(&[*problem], "", surroundings);
+            return None;
+        }
+    };
+    match config {
+        Ok(config) => Some(config),
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed too.
+            let _ = write!(surroundings.err, "{}", error.rendered(Color::Never));
+            None
+        }
+    }
+}
+
 /// Reads `--facts`. None, after every problem in it was written to standard error.
-pub(super) fn facts_file(file: &Path, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<FactsFile>> {
-    let sources = [read(file)?];
+pub(super) fn facts_file(file: &Path, surroundings: &mut Surroundings<'_>) -> Option<FactsFile> {
+    let text = match files::read_file(file) {
+        Ok(text) => text,
+        Err(problem) => {
+            files::complain(&[*problem], "", surroundings);
+            return None;
+        }
+    };
+    let sources = [(files::shown(file), text)];
     match FactsFile::read(&sources) {
-        Ok(facts) => Ok(Some(facts)),
+        Ok(facts) => Some(facts),
         Err(diagnostics) => {
             show(&diagnostics, &sources, surroundings);
-            Ok(None)
+            None
         }
     }
 }
 
-/// The policy files of all directories, each with its name.
-fn read_all(directories: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
-    let mut sources = Vec::new();
+/// The policy files of all directories, each with its name. None, after each that cannot be read was told.
+fn read_all(
+    directories: &[PathBuf],
+    surroundings: &mut Surroundings<'_>,
+) -> anyhow::Result<Option<Vec<(String, String)>>> {
+    let (mut sources, mut problems) = (Vec::new(), Vec::new());
     for directory in directories {
-        let files = policy_files(directory).map_err(anyhow::Error::msg)?;
-        if files.is_empty() {
+        let found = policy_files(directory).map_err(anyhow::Error::msg)?;
+        if found.is_empty() {
             bail!("no policy file in {}: put a *.yaml, *.yml or *.json there", directory.display());
         }
-        for file in files {
-            sources.push(read(&file)?);
+        for file in found {
+            match files::read_file(&file) {
+                Ok(text) => sources.push((files::shown(&file), text)),
+                Err(problem) => problems.push(*problem),
+            }
         }
     }
-    Ok(sources)
-}
-
-fn read(file: &Path) -> anyhow::Result<(String, String)> {
-    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let Ok(text) = String::from_utf8(bytes) else { bail!("{} is not UTF-8: save it as UTF-8", file.display()) };
-    Ok((file.display().to_string(), text))
+    files::complain(&problems, "", surroundings);
+    Ok(problems.is_empty().then_some(sources))
 }
 
 /// Writes diagnostics of policy files to standard error; without colour, because that is decided for the output.

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::engine::configuration;
 use super::outputs::Outputs;
 use super::report::plain::count;
 use super::report::{github, gitlab, sarif};
 use super::{Exit, Surroundings, files};
-use crate::config::{Config, Overrides};
+use crate::config::Overrides;
 use crate::document::{Color, Diagnostic, Severity, nearest, render};
 use crate::policy::{LintCode, Settings, TrustedLabels, lint};
 use crate::watch::policy_files;
@@ -138,15 +139,8 @@ pub(super) fn run(args: &LintArgs, surroundings: &mut Surroundings<'_>) -> anyho
 
 /// The settings that policies are compiled under. None, after what is wrong with them was written to standard error.
 fn settings(file: Option<&Path>, surroundings: &mut Surroundings<'_>) -> Option<Settings> {
-    match Config::load(file, &Overrides::default()) {
-        Ok(config) if file.is_some() => Some(config.settings),
-        Ok(config) => Some(Settings { trusted_labels: TrustedLabels::All, ..config.settings }),
-        Err(error) => {
-            // Nobody is left to tell when standard error is closed too.
-            let _ = write!(surroundings.err, "{}", error.rendered(Color::Never));
-            None
-        }
-    }
+    let settings = configuration(file, &Overrides::default(), surroundings)?.settings;
+    Some(if file.is_some() { settings } else { Settings { trusted_labels: TrustedLabels::All, ..settings } })
 }
 
 /// Reads all files, each once, and notes what cannot be read.

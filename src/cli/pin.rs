@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 
-use super::engine::facts_file;
+use super::engine::{configuration, facts_file};
 use super::files::{self, Found, Wanted};
 use super::report::Format;
 use super::{Exit, Surroundings, written};
-use crate::config::{Config, Overrides};
+use crate::config::Overrides;
 use crate::document::{Color, Diagnostic, Source, Span};
 use crate::review::Workloads;
 use digests::{Digests, Origin};
@@ -109,17 +109,12 @@ impl PinArgs {
 /// Finds every image, asks what their tags are, and shows or writes; a broken file does not keep others from it.
 pub(super) fn run(args: &PinArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let action = args.action()?;
-    let config = match Config::load(args.config.as_deref(), &Overrides::default()) {
-        Ok(config) => config,
-        Err(error) => {
-            // Nobody is left to tell when standard error is closed too.
-            let _ = write!(surroundings.err, "{}", error.rendered(Color::Never));
-            return Ok(Exit::Error);
-        }
+    let Some(config) = configuration(args.config.as_deref(), &Overrides::default(), surroundings) else {
+        return Ok(Exit::Error);
     };
     let origin = match &args.facts {
         None => Origin::Registries(config.registry),
-        Some(file) => match facts_file(file, surroundings)? {
+        Some(file) => match facts_file(file, surroundings) {
             Some(facts) => Origin::File(facts),
             None => return Ok(Exit::Error),
         },

@@ -10,11 +10,11 @@ use clap::Args;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::engine::configuration;
 use super::registries::{DEADLINE, Registries};
 use super::report::{Format, canonical};
 use super::{Exit, Surroundings, written};
-use crate::config::{Config, Overrides};
-use crate::document::Color;
+use crate::config::Overrides;
 use crate::image::{Reference, Refusal};
 use crate::policy::{FindingId, NonCanonicalHost, Settings};
 use crate::registry::{Description, Failure, FailureKind};
@@ -68,13 +68,8 @@ struct Wrong {
 
 /// Asks, prints, and ends as the worst of them says.
 pub(super) fn run(args: &ResolveArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let config = match Config::load(args.config.as_deref(), &Overrides::default()) {
-        Ok(config) => config,
-        Err(error) => {
-            // Nobody is left to tell when standard error is closed too.
-            let _ = write!(surroundings.err, "{}", error.rendered(Color::Never));
-            return Ok(Exit::Error);
-        }
+    let Some(config) = configuration(args.config.as_deref(), &Overrides::default(), surroundings) else {
+        return Ok(Exit::Error);
     };
     let mut resolutions: Vec<_> = args.images.iter().map(|image| read(image, &config.settings)).collect();
     let unread = |resolution: &&mut Resolution<'_>| resolution.finding.is_none();

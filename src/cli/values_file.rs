@@ -177,11 +177,22 @@ fn text(node: &Node) -> Option<&str> {
     node.as_str().filter(|text| !text.is_empty())
 }
 
+/// Words that Helm, whose YAML is 1.1, takes for booleans; here they are text, as YAML 1.2 has it.
+const OLD_BOOLEANS: [&str; 6] = ["y", "yes", "on", "n", "no", "off"];
+
 /// A tag as a template prints it; numbers lose the form in which they were written (`1.10` is 1.1).
 fn scalar(node: &Node) -> Result<Option<Cow<'_, str>>, &'static str> {
+    // Quotes make a node longer than its text.
+    let plain = |text: &str| node.span.len() == text.len();
     match &node.value {
         Value::String(text) if text.is_empty() => Ok(None),
+        Value::String(text) if plain(text) && OLD_BOOLEANS.contains(&text.to_lowercase().as_str()) => {
+            Err("its tag is a boolean for Helm; quote it")
+        }
         Value::String(text) => Ok(Some(Cow::Borrowed(text))),
+        Value::Int(number) if !plain(&number.to_string()) => {
+            Err("its tag is a number in a form that Helm does not keep (octal, say); quote it")
+        }
         // Helm reads numbers as floating-point ones, and prints large ones with an exponent.
         Value::Int(number) if number.unsigned_abs() < 1_000_000 => Ok(Some(Cow::Owned(number.to_string()))),
         Value::Float(number) if number.abs() < 1e6 => Ok(Some(Cow::Owned(number.to_string()))),
@@ -270,7 +281,13 @@ mod tests {
         assert_eq!(seen("a: {repository: r/x, tag: 1.10}\n"), ["a = r/x:1.1 1:27"], "as Helm prints it");
         assert_eq!(seen("a: {repository: r/x, tag: 27}\n"), ["a = r/x:27 1:27"]);
         assert!(seen("a: {repository: r/x, tag: 20260101}\n")[0].contains("quote it"));
-        assert!(seen("a: {repository: r/x, tag: true}\n")[0].contains("quote it"));
+        for tag in ["true", "on", "No", "y", "012", "0x1F", "+1"] {
+            assert!(seen(&format!("a: {{repository: r/x, tag: {tag}}}\n"))[0].contains("quote it"), "{tag}");
+        }
+        assert_eq!(
+            seen("a: {repository: r/x, tag: 'on'}\nb: {repository: r/x, tag: \"012\"}\n").concat().matches('(').count(),
+            0
+        );
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub type Span = std::ops::Range<usize>;
 const MAX_DEPTH: usize = 200;
 /// Nodes that one text may have after its aliases are expanded; stops alias bombs.
 const MAX_NODES: usize = 1_000_000;
+/// Bytes of text that weigh as one node where an alias copies them: a long text is a bomb, too.
+const BYTES_PER_NODE: usize = 256;
 /// Problems reported for one text; more would hide the first ones.
 const MAX_PROBLEMS: usize = 100;
 
@@ -148,10 +150,13 @@ impl Node {
         }
     }
 
-    fn count(&self) -> usize {
+    /// What a copy of it weighs, in nodes.
+    fn weight(&self) -> usize {
+        let of_text = |text: &str| 1 + text.len() / BYTES_PER_NODE;
         match &self.value {
-            Value::List(nodes) => 1 + nodes.iter().map(Node::count).sum::<usize>(),
-            Value::Map(entries) => 1 + entries.iter().map(|e| 1 + e.value.count()).sum::<usize>(),
+            Value::List(nodes) => 1 + nodes.iter().map(Node::weight).sum::<usize>(),
+            Value::Map(entries) => 1 + entries.iter().map(|e| of_text(&e.key) + e.value.weight()).sum::<usize>(),
+            Value::String(text) => of_text(text),
             _ => 1,
         }
     }
@@ -221,6 +226,9 @@ impl<'s> Builder<'s> {
         // A byte order mark is allowed at the start; the parser is not shown it.
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
         self.base = text.len() - body.len();
+        if let Some(problem) = self.misread(body) {
+            return self.problems.push(problem);
+        }
         for item in Parser::new_from_str(body) {
             if self.problems.len() >= MAX_PROBLEMS {
                 return;
@@ -238,6 +246,19 @@ impl<'s> Builder<'s> {
                 return;
             }
         }
+    }
+
+    /// What would make the parser and kubectl read different documents, so that neither reading is trusted: text behind
+    /// a NUL byte ends for the parser, and a byte order mark is no part of a document for kubectl wherever it begins.
+    fn misread(&self, body: &str) -> Option<Diagnostic> {
+        let at = |offset: usize, length: usize| self.base + offset..self.base + offset + length;
+        if let Some(nul) = body.find('\0') {
+            let problem = self.source.error(at(nul, 1), "a NUL byte, which no YAML has");
+            return Some(problem.help("the file is damaged, or is UTF-16; save it as UTF-8"));
+        }
+        let mark = body.find("\n\u{feff}")? + 1;
+        let problem = self.source.error(at(mark, '\u{feff}'.len_utf8()), "a byte order mark inside the text");
+        Some(problem.help("files were joined; take the mark out"))
     }
 
     /// Takes one event in; false ends the parse.
@@ -307,7 +328,7 @@ impl<'s> Builder<'s> {
                     return false;
                 };
                 self.nodes += size;
-                return self.add(node, 0, true);
+                return self.few_enough(span) && self.add(node, 0, true);
             }
             _ => {}
         }
@@ -322,16 +343,23 @@ impl<'s> Builder<'s> {
         fits
     }
 
+    fn few_enough(&mut self, span: Span) -> bool {
+        let fits = self.nodes <= MAX_NODES;
+        if !fits {
+            self.problem(span, format!("more than {MAX_NODES} nodes once aliases are expanded"));
+        }
+        fits
+    }
+
     /// Puts a finished node where it belongs. `scalar` nodes may become keys.
     fn add(&mut self, node: Node, anchor: usize, scalar: bool) -> bool {
         self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            self.problem(node.span, format!("more than {MAX_NODES} nodes once aliases are expanded"));
+        if !self.few_enough(node.span.clone()) {
             return false;
         }
         if anchor != 0 {
             // The copy that aliases are served from counts too: nested anchors would copy a text many times over.
-            let size = node.count();
+            let size = node.weight();
             self.nodes += size;
             self.anchors.insert(anchor, (node.clone(), size));
         }
@@ -551,6 +579,9 @@ mod tests {
         assert!(problem(&deep).contains("nested more than 200 levels deep"), "{}", problem(&deep));
         assert!(problem(&"[".repeat(5000)).contains("not valid YAML"), "the parser has a limit of its own");
         assert!(problem("a: {<<: 5}\n").contains("must stand for a map"));
+        assert!(problem("a: 1\n---\nb: \0\n---\nc: 3\n").starts_with("f.yaml:3:4: error: a NUL byte"));
+        assert!(problem("a: 1\n---\n\u{feff}b: 2\n").starts_with("f.yaml:3:1: error: a byte order mark inside"));
+        assert_eq!(problem("\u{feff}a: 'x\u{feff}'\n"), "", "at the start, and as a part of a text");
     }
 
     #[test]
@@ -561,6 +592,10 @@ mod tests {
             text += &format!("a{level}: &a{level} [{aliases}]\n");
         }
         assert!(problem(&text).contains("nodes once aliases are expanded"), "{}", problem(&text));
+        // Few aliases of a long text are as bad as many of a short one.
+        let copies = |bytes: usize| format!("a: &a {}\nb: [{}]\n", "x".repeat(bytes), vec!["*a"; 1000].join(", "));
+        assert!(problem(&copies(300_000)).contains("nodes once aliases are expanded"));
+        assert_eq!(problem(&copies(100)), "");
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod api_double;
 mod cases;
 mod cases_facts;
 mod chart;
+mod cli_bad_input;
+mod cli_charts;
 mod cli_check;
 mod cli_check_cluster;
 mod cli_check_inputs;
