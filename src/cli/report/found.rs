@@ -13,9 +13,9 @@ use super::{Located, ObjectName, Place, Report, SHOWN_BYTES, Subject, junit, pla
 use crate::cli::files::STDIN;
 use crate::policy::{FindingId, Level, printable};
 
-/// Where findings are described; the part after `#` is their id.
 /// What stands in the place of a file where a cluster was judged.
 pub(in crate::cli) const CLUSTER: &str = "cluster";
+/// Where findings are described; the part after `#` is their id.
 const FINDINGS_URI: &str = "https://tagwarden.dev/findings";
 /// What a file that could not be judged is called in place of a finding's id.
 const BROKEN: &str = "broken-input";
