@@ -25,6 +25,7 @@ test: ## everything that needs no cluster: unit, integration and doc tests; benc
 	registries="$$(tests/registries/build.sh)" && export TAGWARDEN_REGISTRIES="$$registries" && \
 	  helm="$$(tests/chart/build.sh)" && export TAGWARDEN_HELM="$$helm" && \
 	  python="$$(tests/python/build.sh)" && export TAGWARDEN_PYTHON="$$python" && \
+	  yaml_ls="$$(tests/editor/build.sh)" && export TAGWARDEN_YAML_LS="$$yaml_ls" && \
 	  $(TEST) --lib --bins --test it
 	$(TEST) --doc
 	$(TEST) --benches --no-run

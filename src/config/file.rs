@@ -344,5 +344,5 @@ object! {
 /// The JSON Schema (draft-07) of the configuration file, made from the types that read it.
 #[must_use]
 pub fn config_schema() -> serde_json::Value {
-    schema_of::<ConfigFile>("config-v1.schema.json")
+    schema_of::<ConfigFile>("config-v1.schema.json", "Tagwarden configuration")
 }

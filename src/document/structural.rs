@@ -9,7 +9,7 @@
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use super::schema::schema_of;
+use super::schema::{bare_schema_of, choice};
 
 /// Keywords that mean the same in both.
 const SHARED: [&str; 9] =
@@ -21,7 +21,7 @@ const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 /// The structural schema of a type.
 #[must_use]
 pub fn structural_schema_of<T: JsonSchema>() -> Value {
-    let whole = schema_of::<T>("");
+    let whole = bare_schema_of::<T>();
     let none = Map::new();
     let definitions = whole["definitions"].as_object().unwrap_or(&none);
     structural(&whole, definitions)
@@ -30,15 +30,16 @@ pub fn structural_schema_of<T: JsonSchema>() -> Value {
 fn structural(schema: &Value, definitions: &Map<String, Value>) -> Value {
     if let Some(referred) = referred(schema, definitions) {
         let mut inner = structural(referred, definitions);
-        let meanings = choice(referred).map(|(_, meanings)| meanings).unwrap_or_default();
+        let meanings = choice(referred).map(|words| meanings(&words)).unwrap_or_default();
         if let Some(own) = schema["description"].as_str() {
             inner["description"] = described(own, &meanings).into();
         }
         return inner;
     }
     let description = schema["description"].as_str().unwrap_or_default();
-    let mut out = if let Some((words, meanings)) = choice(schema) {
-        return json!({"type": "string", "enum": words, "description": described(description, &meanings)});
+    let mut out = if let Some(choice) = choice(schema) {
+        let words: Vec<&str> = choice.iter().map(|(word, _)| *word).collect();
+        return json!({"type": "string", "enum": words, "description": described(description, &meanings(&choice))});
     } else if schema["type"].is_null() {
         untyped(schema)
     } else {
@@ -56,17 +57,9 @@ fn referred<'d>(schema: &Value, definitions: &'d Map<String, Value>) -> Option<&
     definitions.get(path.rsplit('/').next()?)
 }
 
-/// The words of a choice and what each means: `oneOf` of constants.
-fn choice(schema: &Value) -> Option<(Vec<&str>, Vec<String>)> {
-    let parts = schema["oneOf"].as_array()?;
-    let words: Option<Vec<&str>> = parts.iter().map(|part| part["const"].as_str()).collect();
-    let words = words?;
-    let meanings = parts
-        .iter()
-        .zip(&words)
-        .filter_map(|(part, word)| Some(format!("- {word}: {}", part["description"].as_str()?)));
-    let meanings = meanings.collect();
-    Some((words, meanings))
+/// What the words of a choice mean, a line each.
+fn meanings(words: &[(&str, Option<&str>)]) -> Vec<String> {
+    words.iter().filter_map(|(word, meaning)| Some(format!("- {word}: {}", (*meaning)?))).collect()
 }
 
 fn described(own: &str, meanings: &[String]) -> String {

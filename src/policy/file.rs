@@ -462,5 +462,5 @@ impl JsonSchema for Modes {
 /// The JSON Schema (draft-07) of policy files, made from the types that read them.
 #[must_use]
 pub fn policy_schema() -> serde_json::Value {
-    schema_of::<PolicyDocument>("imagepolicy-v1.schema.json")
+    schema_of::<PolicyDocument>("imagepolicy-v1.schema.json", "ImagePolicy")
 }

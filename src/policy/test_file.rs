@@ -370,5 +370,5 @@ fn is_test(root: &Node, reader: &mut Reader<'_>) -> bool {
 /// The JSON Schema (draft-07) of files of tests, made from the types that read them.
 #[must_use]
 pub fn test_schema() -> serde_json::Value {
-    schema_of::<TestDocument>("imagepolicytest-v1.schema.json")
+    schema_of::<TestDocument>("imagepolicytest-v1.schema.json", "ImagePolicyTest")
 }

@@ -91,7 +91,8 @@ fn exit_codes_follow_errors_then_what_fails() {
         (&["--fail-on", "warn", "--allow", "TW801", "--allow", "TW805", "warned.yaml"], 0),
         (&["broken.yaml"], 2),
         (&["--fail-on", "warn", "warned.yaml", "broken.yaml"], 2),
-        (&["--exit-zero", "warned.yaml", "broken.yaml"], 0),
+        (&["--exit-zero", "warned.yaml"], 0),
+        (&["--exit-zero", "warned.yaml", "broken.yaml"], 2),
         (&["--exit-zero", "missing.yaml"], 2),
         (&["missing.yaml", "clean.yaml"], 2),
     ] {

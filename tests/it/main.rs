@@ -33,6 +33,7 @@ mod cli_usage;
 mod coverage;
 mod diagnostics;
 mod docs;
+mod editor;
 mod hostile;
 mod https_connections;
 mod https_lifecycle;

@@ -34,6 +34,7 @@ struct SummaryOutput<'r> {
     notes: &'r [String],
     unchanged_files: usize,
     unchanged_images: usize,
+    templates: &'r [String],
     broken_files: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<RunningOutput<'r>>,
@@ -142,6 +143,7 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
             notes: &summary.notes,
             unchanged_files: summary.unchanged_files,
             unchanged_images: summary.unchanged_images,
+            templates: &summary.templates,
             broken_files: summary.broken,
             running: summary.running.map(|Running { pods, ended, mirrored, idle }| RunningOutput {
                 pods,
