@@ -204,6 +204,66 @@ fn only_what_changed_since_a_revision_is_judged() {
 }
 
 #[test]
+fn a_move_into_another_overlay_is_a_promotion_and_judged() {
+    let scene =
+        scene(&[("apps/dev/pod.yaml", &pod("p", "registry.example.com/acme/api:env-dev")), ("facts.yaml", &facts())]);
+    git(&scene, &["init", "-q", "-b", "main"]);
+    commit(&scene, "first");
+    git(&scene, &["checkout", "-q", "-b", "feature"]);
+    let moved = |folder: &str| {
+        std::fs::create_dir_all(scene.path().join(folder)).unwrap();
+        let from = if folder == "apps/dev/deep" { "apps/dev/pod.yaml" } else { "apps/dev/deep/pod.yaml" };
+        std::fs::rename(scene.path().join(from), scene.path().join(folder).join("pod.yaml")).unwrap();
+        let layout = if folder == "apps/dev/deep" { "apps/{env}/**" } else { "apps/{env}/*" };
+        check(&scene, &["--diff-base", "main", "--layout", layout, "apps"])
+    };
+    let within = moved("apps/dev/deep");
+    assert_eq!(within.code, 0, "{within:?}");
+    assert!(within.stdout.contains("1 image of other files"), "{}", within.stdout);
+    let promoted = moved("apps/prod");
+    assert_eq!(promoted.code, 1, "{promoted:?}");
+    assert!(promoted.stdout.contains("error[TW202]"), "{}", promoted.stdout);
+}
+
+#[test]
+fn what_is_not_there_is_told_and_the_rest_is_compared() {
+    let scene = scene(&[("pod.yaml", &pod("p", BAD))]);
+    git(&scene, &["init", "-q", "-b", "main"]);
+    commit(&scene, "first");
+    let ran = check(&scene, &["--diff-base", "main", "nowhere.yaml", "pod.yaml"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("cannot be read: no such file or directory"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("not judged, unchanged: 1 file"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_judged_once() {
+    let scene = scene(&[("deploy/pod.yaml", &pod("p", BAD))]);
+    let ran = check(&scene, &["--format", "json", "deploy/pod.yaml", "./deploy/pod.yaml", "deploy", "deploy/"]);
+    assert_eq!((ran.json()["summary"]["files"].as_u64(), found(&ran).len()), (Some(1), 1));
+    let twice =
+        scene.run_with_input(&["check", "--policies", "policies", "--format", "json", "-", "-"], &pod("p", BAD));
+    assert_eq!(twice.json()["summary"]["files"], 1);
+}
+
+#[test]
+fn templates_of_charts_are_named_and_what_is_yaml_in_them_is_judged() {
+    let scene = scene(&[
+        ("chart/Chart.yaml", "name: x\n"),
+        ("chart/templates/deployment.yaml", "kind: Deployment\n{{- if .Values.x }}\nspec: {{ toYaml . }}\n"),
+        ("chart/templates/pod.yaml", &pod("p", BAD)),
+        ("other/templates/broken.yaml", "a: {{ x }}\n  b: [\n"),
+    ]);
+    let ran = check(&scene, &["chart"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
+    let named = "not judged, 1 template of charts, render them (helm template): chart/templates/deployment.yaml";
+    assert!(ran.stdout.contains(named), "{}", ran.stdout);
+    assert_eq!(check(&scene, &["other"]).code, 2, "there is no chart around it");
+    scene.write("chart/templates/broken.yaml", b"a: [\n");
+    assert_eq!(check(&scene, &["chart"]).code, 2, "it is no template");
+}
+
+#[test]
 fn a_revision_that_cannot_be_compared_with_is_told() {
     let scene = scene(&[("pod.yaml", &pod("p", BAD))]);
     let ran = check(&scene, &["--diff-base", "main", "pod.yaml"]);
