@@ -17,9 +17,10 @@ use super::facts::Learner;
 use super::files;
 use super::outputs::Outputs;
 use super::path_pattern::PathPattern;
-use super::report::{self, CheckFormat, Passed, Report};
+use super::report::{self, CheckFormat, Located, Passed, Report};
 use super::{Exit, Surroundings};
 use crate::config::Config;
+use crate::policy::Mode;
 use base::Base;
 use inputs::{ENVIRONMENT, NAMESPACE, Patterns};
 use judge::Judge;
@@ -121,12 +122,14 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
 /// 2 where something could not be judged, else 1 where a finding weighs enough, else 3 where a fact was missing.
 fn exit(args: &CheckArgs, report: &Report) -> Exit {
     let tally = report.tally();
-    let failing = match args.fail_on {
-        _ if args.exit_zero => 0,
-        None => tally.deny,
-        Some(FailOn::Warn) => tally.deny + tally.warn,
-        Some(FailOn::Audit) => tally.deny + tally.warn + tally.audit,
+    let least = match args.fail_on {
+        None => Mode::Enforce,
+        Some(FailOn::Warn) => Mode::Warn,
+        Some(FailOn::Audit) => Mode::Audit,
     };
+    // What could not be decided is no violation: enforced it exits 3, and in warn and audit it does not count.
+    let fails = |located: &&Located| located.finding.mode >= least && !located.finding.undecided;
+    let failing = if args.exit_zero { 0 } else { report.findings.iter().filter(fails).count() };
     let violation = if failing > 0 { Exit::Violation } else { Exit::Clean };
     let undecided = if tally.unresolved > 0 { Exit::Undecided } else { Exit::Clean };
     let unlisted = if report.summary.unlisted.is_empty() { Exit::Clean } else { Exit::Undecided };

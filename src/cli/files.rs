@@ -11,6 +11,8 @@ use crate::document::{Color, Diagnostic, Source, render};
 
 /// Bytes that one input may have. Rendered charts of whole platforms are a few megabytes.
 const MAX_BYTES: u64 = 64 << 20;
+/// Folders inside each other.
+const MAX_DEPTH: usize = 64;
 /// The name shown for standard input.
 pub(super) const STDIN: &str = "<stdin>";
 
@@ -95,13 +97,15 @@ fn below_wanted(directory: &Path, wanted: &Wanted) -> Vec<Found> {
 /// that a loop ends. Names that begin with a dot (`.git`, `..data`) are left out.
 fn walk(directory: &Path, wanted: &Wanted, seen: &mut HashSet<PathBuf>, found: &mut Vec<Found>) {
     let entries = fs::canonicalize(directory).and_then(|real| {
-        if !seen.insert(real) {
-            return Ok(Vec::new());
+        if seen.len() >= MAX_DEPTH || !seen.insert(real.clone()) {
+            return Ok(None);
         }
-        fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+        let entries = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path()));
+        Ok(Some((real, entries.collect::<io::Result<Vec<_>>>()?)))
     });
-    let mut entries = match entries {
-        Ok(entries) => entries,
+    let (real, mut entries) = match entries {
+        Ok(Some(entries)) => entries,
+        Ok(None) => return,
         Err(error) => return found.push(Found::Problem(cannot_read(&shown(directory), &error))),
     };
     entries.sort();
@@ -122,6 +126,8 @@ fn walk(directory: &Path, wanted: &Wanted, seen: &mut HashSet<PathBuf>, found: &
             _ => {}
         }
     }
+    // Another way to the same folder is another path, which may say something else.
+    seen.remove(&real);
 }
 
 /// Whether a directory holds the templates of a Helm chart.

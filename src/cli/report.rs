@@ -21,7 +21,7 @@ use clap::ValueEnum;
 use super::Screen;
 use crate::document::{Diagnostic, Excerpt, Source, Span};
 use crate::image::Reference;
-use crate::policy::{Check, Facts, Finding, FindingId, ImageVerdict, Level, List, Mode, Owner, Resolved};
+use crate::policy::{Check, Facts, Finding, FindingId, ImageVerdict, Level, List, Mode, Owner, Resolved, printable};
 
 /// Bytes of an image as written that are shown on a line of its own; a reference may have 4 KiB.
 pub(super) const SHOWN_BYTES: usize = 512;
@@ -347,7 +347,11 @@ pub(super) struct ObjectName {
 
 impl std::fmt::Display for ObjectName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = if self.name.is_empty() { "(no name)".into() } else { shown(&self.name) };
+        let name = match self.name.as_str() {
+            "" => "(no name)".to_owned(),
+            long if long.len() > SHOWN_BYTES => printable(long, SHOWN_BYTES),
+            name => shown(name).into_owned(),
+        };
         write!(f, "{} {}/{name}", shown(&self.kind), shown(&self.namespace))
     }
 }

@@ -136,7 +136,8 @@ fn parts<'d>(map: &'d Node, global: Option<&'d str>) -> Option<Parts<'d>> {
     let repository = map.get("repository")?;
     let name = text(repository)?;
     // Of a Git or chart repository a tag is known as well.
-    if name.contains("://") || name.contains('@') {
+    let user = name.find('@').is_some_and(|at| !name[..at].contains('/'));
+    if name.contains("://") || user {
         return None;
     }
     let (tag, digest) = (map.get("tag").filter(is_scalar), map.get("digest").filter(is_scalar));

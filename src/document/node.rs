@@ -173,6 +173,9 @@ pub fn parse(source: &Source<'_>) -> (Vec<Document>, Vec<Diagnostic>) {
     (builder.documents, builder.problems)
 }
 
+/// A merge key: where it stands, what it stands for, and how many keys stand before it.
+type Merge = (Span, Node, usize);
+
 /// A collection that has begun and not yet ended.
 enum Open {
     List {
@@ -183,7 +186,7 @@ enum Open {
     Map {
         entries: Vec<Entry>,
         /// What plain merge keys stand for, and where.
-        merges: Vec<(Span, Node)>,
+        merges: Vec<Merge>,
         seen: HashSet<String>,
         key: Option<(String, Span)>,
         start: usize,
@@ -256,9 +259,30 @@ impl<'s> Builder<'s> {
             let problem = self.source.error(at(nul, 1), "a NUL byte, which no YAML has");
             return Some(problem.help("the file is damaged, or is UTF-16; save it as UTF-8"));
         }
-        let mark = body.find("\n\u{feff}")? + 1;
-        let problem = self.source.error(at(mark, '\u{feff}'.len_utf8()), "a byte order mark inside the text");
-        Some(problem.help("files were joined; take the mark out"))
+        if let Some(mark) = body.find("\n\u{feff}") {
+            let problem = self.source.error(at(mark + 1, '\u{feff}'.len_utf8()), "a byte order mark inside the text");
+            return Some(problem.help("files were joined; take the mark out"));
+        }
+        // YAML 1.1, which kubectl reads, ends a line at these.
+        let breaks = |c: char| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
+        if let Some((offset, found)) = body.char_indices().find(|(_, c)| breaks(*c)) {
+            let message = format!("the line break U+{:04X}, which kubectl reads differently", u32::from(found));
+            let problem = self.source.error(at(offset, found.len_utf8()), message);
+            return Some(problem.help("write a plain line break, or its escape in double quotes"));
+        }
+        // kubectl splits a stream at every line that begins so, before it reads any YAML.
+        let mut from = 0;
+        while let Some(found) = body[from..].find("\n---") {
+            let dashes = from + found + 1;
+            if !matches!(body[dashes + 3..].chars().next(), None | Some(' ' | '\t' | '\r' | '\n')) {
+                let message = "three dashes with text behind them, which kubectl takes for the end of a document";
+                return Some(
+                    self.source.error(at(dashes, 3), message).help("put a blank behind the dashes, or before them"),
+                );
+            }
+            from = dashes + 3;
+        }
+        None
     }
 
     /// Takes one event in; false ends the parse.
@@ -370,7 +394,9 @@ impl<'s> Builder<'s> {
             Some(Open::Map { key, entries, merges, seen, .. }) => match key.take() {
                 // Quoted it is a key as any other: the API server knows JSON alone, and its schema would not see what
                 // is merged.
-                Some((_, key_span)) if text.get(key_span.clone()) == Some("<<") => merges.push((key_span, node)),
+                Some((_, key_span)) if text.get(key_span.clone()) == Some("<<") => {
+                    merges.push((key_span, node, entries.len()))
+                }
                 Some((name, key_span)) => {
                     if seen.insert(name.clone()) {
                         entries.push(Entry { key: name, key_span, value: node });
@@ -403,8 +429,8 @@ impl<'s> Builder<'s> {
     }
 
     /// Applies merge keys (`<<: *base`): what a map says itself (`seen`) wins, then the earlier of several bases.
-    fn merged(&mut self, mut own: Vec<Entry>, merges: Vec<(Span, Node)>, mut seen: HashSet<String>) -> Vec<Entry> {
-        for (key_span, merged) in merges {
+    fn merged(&mut self, mut own: Vec<Entry>, merges: Vec<Merge>, mut seen: HashSet<String>) -> Vec<Entry> {
+        for (key_span, merged, before) in merges {
             let bases = match merged.value {
                 Value::List(nodes) => nodes,
                 _ => vec![merged],
@@ -414,6 +440,17 @@ impl<'s> Builder<'s> {
                     self.problem(key_span.clone(), "a merge key '<<' must stand for a map".to_owned());
                     continue;
                 };
+                // kubectl's reader lets what is merged take the place of what stands above it.
+                let above = &own[..before.min(own.len())];
+                let differs = |entry: &&Entry| {
+                    above.iter().any(|own| own.key == entry.key && own.value.to_json() != entry.value.to_json())
+                };
+                if let Some(key) = inherited.iter().find(differs).map(|entry| entry.key.clone()) {
+                    let message =
+                        format!("'<<' below the key '{key}', which it holds too: kubectl takes the one that is merged");
+                    let problem = self.source.error(key_span.clone(), message);
+                    self.problems.push(problem.help("put '<<' first in the map"));
+                }
                 own.extend(inherited.into_iter().filter(|entry| seen.insert(entry.key.clone())));
             }
         }

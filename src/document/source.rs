@@ -9,6 +9,8 @@ pub struct Source<'t> {
     text: &'t str,
     /// Byte offset of the start of each line.
     lines: Vec<usize>,
+    /// Whether a byte is a character: then a column is known without counting along its line.
+    ascii: bool,
 }
 
 impl<'t> Source<'t> {
@@ -16,7 +18,7 @@ impl<'t> Source<'t> {
     #[must_use]
     pub fn new(name: &'t str, text: &'t str) -> Self {
         let breaks = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
-        Source { name, text, lines: std::iter::once(0).chain(breaks).collect() }
+        Source { name, text, lines: std::iter::once(0).chain(breaks).collect(), ascii: text.is_ascii() }
     }
 
     /// The name.
@@ -37,7 +39,8 @@ impl<'t> Source<'t> {
         let offset = floor_boundary(self.text, offset);
         let line = self.lines.partition_point(|&start| start <= offset);
         let start = self.lines[line - 1];
-        (line, self.text[start..offset].chars().count() + 1)
+        let before = if self.ascii { offset - start } else { self.text[start..offset].chars().count() };
+        (line, before + 1)
     }
 
     /// The byte offset of a line (from 1) and column (from 0, in characters); the end where there is none.

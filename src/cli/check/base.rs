@@ -53,6 +53,7 @@ impl Base {
     ) -> anyhow::Result<Self> {
         let mut base = Base::default();
         let mut seen = HashSet::new();
+        let roots: Vec<PathBuf> = paths.iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect();
         for path in paths {
             if path.as_os_str() == "-" {
                 bail!("standard input has no earlier revision: name files, or leave --diff-base out");
@@ -61,7 +62,7 @@ impl Base {
             let Ok(real) = std::fs::canonicalize(path) else { continue };
             let repository = Repository::around(path, &real)?;
             if seen.insert(repository.top.clone()) {
-                base.add(&repository, revision, workloads, &layout)?;
+                base.add(&repository, revision, workloads, &|path| would_be_read(path, &roots).then(|| layout(path)))?;
             }
         }
         Ok(base)
@@ -72,7 +73,7 @@ impl Base {
         repository: &Repository,
         revision: &str,
         workloads: &Workloads,
-        layout: &impl Fn(&Path) -> Overlay,
+        layout: &impl Fn(&Path) -> Option<Overlay>,
     ) -> anyhow::Result<()> {
         let commit = repository.fork_point(revision)?;
         let changed = repository.changed(&commit)?;
@@ -90,8 +91,7 @@ impl Base {
             let old = OldFile::read(&String::from_utf8_lossy(&bytes), workloads);
             if path.exists() {
                 self.files.insert(path, old);
-            } else {
-                let overlay = layout(&path);
+            } else if let Some(overlay) = layout(&path) {
                 self.moved.extend(old.objects.into_iter().map(|(identity, json)| ((identity, overlay.clone()), json)));
             }
         }
@@ -100,12 +100,12 @@ impl Base {
 
     /// Whether a file holds what it held.
     pub fn is_unchanged(&self, path: &Path) -> bool {
-        std::fs::canonicalize(path).is_ok_and(|real| self.unchanged.contains(&real))
+        !is_linked(path) && std::fs::canonicalize(path).is_ok_and(|real| self.unchanged.contains(&real))
     }
 
     /// What a file held; none where it was not there.
     pub fn file(&self, path: &Path) -> Option<&OldFile> {
-        self.files.get(&std::fs::canonicalize(path).ok()?)
+        self.files.get(&std::fs::canonicalize(path).ok().filter(|_| !is_linked(path))?)
     }
 
     /// The object as it was, as JSON: in the file that it is in now, else in one that is gone and whose path said the same.
@@ -123,11 +123,14 @@ impl Base {
 }
 
 impl OldFile {
-    /// Reads what can be read: what was broken then is judged in full now.
+    /// What was broken then, also in part, has no past: it is judged in full now.
     fn read(text: &str, workloads: &Workloads) -> Self {
         let source = Source::new("", text);
-        let (documents, _) = document::parse(&source);
+        let (documents, problems) = document::parse(&source);
         let mut old = OldFile::default();
+        if !problems.is_empty() {
+            return old;
+        }
         let mut doubled = Vec::new();
         for document in &documents {
             for part in objects::parts(&document.root) {
@@ -155,6 +158,17 @@ impl OldFile {
     pub fn has_value(&self, path: &str, image: &str) -> bool {
         self.values.contains(&(path.to_owned(), image.to_owned()))
     }
+}
+
+/// Whether a path leads through a link: what git knows of is the link, not where it leads.
+fn is_linked(path: &Path) -> bool {
+    path.ancestors().any(|part| std::fs::symlink_metadata(part).is_ok_and(|metadata| metadata.is_symlink()))
+}
+
+/// Whether a file that is gone would have been read by this check: an object moves from nowhere else.
+fn would_be_read(path: &Path, roots: &[PathBuf]) -> bool {
+    let hidden = |rest: &Path| rest.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"."));
+    roots.iter().filter_map(|root| path.strip_prefix(root).ok()).any(|rest| !hidden(rest))
 }
 
 fn identity(object: &objects::Object<'_>) -> Identity {
@@ -199,7 +213,14 @@ impl Repository {
         let arguments =
             ["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", "--ignore-submodules", commit, "--"];
         let told = git(&self.top, &arguments)?;
-        Ok(told.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(path_of).collect())
+        // Files that git was told not to look at (assume-unchanged in lower case, skip-worktree S) are looked at.
+        let marked = git(&self.top, &["ls-files", "-v", "-z"])?;
+        let unseen = marked.split(|byte| *byte == 0).filter_map(|line| match line {
+            [mark, b' ', path @ ..] if mark.is_ascii_lowercase() || *mark == b'S' => Some(path_of(path)),
+            _ => None,
+        });
+        let changed = told.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(path_of);
+        Ok(changed.chain(unseen).collect())
     }
 
     /// Paths (from the top) of the commit's files, with the names of their contents.

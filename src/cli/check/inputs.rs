@@ -17,7 +17,7 @@ use super::objects::{self, Part};
 use crate::cli::files::{self, Found};
 use crate::cli::path_pattern::PathPattern;
 use crate::cli::registries::{say, tell};
-use crate::cli::report::Report;
+use crate::cli::report::{Report, github};
 use crate::cli::{Progress, Surroundings};
 use crate::document::{self, Color, Diagnostic, Source, render};
 
@@ -171,7 +171,7 @@ fn collect(
             }
             for problem in &judged.problems {
                 // A closed standard error takes nothing from the verdict.
-                let _ = writeln!(surroundings.err, "{problem}");
+                let _ = writeln!(surroundings.err, "{}", github::quieted(problem));
             }
             report.add(judged.report);
         }
@@ -238,6 +238,13 @@ fn broken(problem: &Diagnostic) -> Judged {
     judged
 }
 
+/// Whether a text is no YAML because of expressions that Helm would replace. Whatever else is wrong with it stays an error.
+fn is_unrendered(text: &str, problems: &[Diagnostic]) -> bool {
+    let syntax = |problem: &Diagnostic| problem.message.starts_with("not valid YAML");
+    let expression = |line: &str| line.split('#').next().is_some_and(|code| code.contains("{{"));
+    !problems.is_empty() && problems.iter().all(syntax) && text.lines().any(expression)
+}
+
 /// Judges every object, or every value, of a text.
 fn judge_text(name: &str, text: &str, origin: &Origin<'_>, judge: &Judge<'_>) -> anyhow::Result<Judged> {
     let source = Source::new(name, text);
@@ -251,7 +258,9 @@ fn judge_text(name: &str, text: &str, origin: &Origin<'_>, judge: &Judge<'_>) ->
         let &Origin { form, environment, namespace, old, .. } = origin;
         let context =
             Context { source: &source, file: &file, template: template.as_ref(), environment, namespace, old };
-        if form == Form::Values {
+        // Whatever its name, an object is judged as one, in its own namespace.
+        let is_object = ["apiVersion", "kind"].iter().all(|key| document.root.get(key).is_some());
+        if form == Form::Values && !is_object {
             judge.values(&document.root, &context, report)?;
             continue;
         }
@@ -266,7 +275,7 @@ fn judge_text(name: &str, text: &str, origin: &Origin<'_>, judge: &Judge<'_>) ->
             }
         }
     }
-    if !problems.is_empty() && origin.is_template && text.contains("{{") {
+    if origin.is_template && is_unrendered(text, &problems) {
         judged.report.summary.templates.push(name.to_owned());
     } else if !problems.is_empty() {
         judged.report.summary.broken = 1;

@@ -67,6 +67,10 @@ fn collect<'d>(node: &'d Node, inherited: Inherited<'d>, parts: &mut Vec<Part<'d
         let inherited = if item_kind.is_empty() { None } else { Some((api_version, item_kind)) };
         return items.iter().for_each(|item| collect(item, inherited, parts));
     }
+    // kubectl takes apart whatever has a list of items, a Service too.
+    if let Some(items) = items {
+        items.iter().filter(|item| item.get("kind").is_some()).for_each(|item| collect(item, None, parts));
+    }
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     parts.push(Part::Object(Object { group, kind, node }));
 }

@@ -81,6 +81,11 @@ fn line(problem: &Problem) -> String {
     format!("{}[{}]{site}: {}", problem.level.name(), problem.id, problem.message)
 }
 
+/// Text of several lines for the log of whatever runs us: the source lines in it are somebody else's.
+pub(in crate::cli) fn quieted(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains("##[") { text.replace("##[", "## [").into() } else { text.into() }
+}
+
 /// A line for the log. The runner obeys commands of its older form, `##[...]`, anywhere in a line.
 fn quiet(line: &str) -> String {
     shown(line).replace("##[", "## [")
