@@ -12,7 +12,8 @@ pub(super) mod sarif;
 mod table;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Deref;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -137,11 +138,11 @@ pub(super) struct Summary {
     /// Objects of kinds without images that we know of: kind to count.
     pub skipped_kinds: BTreeMap<String, usize>,
     /// Files with a document that has no API version or kind, and is therefore no manifest.
-    pub no_manifest: Vec<String>,
+    pub no_manifest: Names,
     /// Namespaces that no policy covers.
-    pub uncovered: Vec<String>,
+    pub uncovered: Names,
     /// Namespaces that the configuration calls infrastructure: never judged.
-    pub infrastructure: Vec<String>,
+    pub infrastructure: Names,
     /// Images left to the review of their Pod (blank ones, unresolved expressions), a line each.
     pub deferred: Vec<String>,
     /// What is to be known although nothing is wrong (an answer that is old because the registry fails), a line each.
@@ -181,24 +182,41 @@ impl Summary {
 
     /// Notes a file with a document that is no manifest.
     pub fn is_no_manifest(&mut self, file: &str) {
-        note(&mut self.no_manifest, file);
+        self.no_manifest.add(file);
     }
 
     /// Notes a namespace that is never judged.
     pub fn is_infrastructure(&mut self, namespace: &str) {
-        note(&mut self.infrastructure, namespace);
+        self.infrastructure.add(namespace);
     }
 
     /// Notes a namespace that no policy covers.
     pub fn lacks_policy(&mut self, namespace: &str) {
-        note(&mut self.uncovered, namespace);
+        self.uncovered.add(namespace);
     }
 }
 
-/// Adds a name that is not there yet.
-fn note(names: &mut Vec<String>, name: &str) {
-    if !names.iter().any(|known| known == name) {
-        names.push(name.to_owned());
+/// Names, each once, in the order in which they were met; there may be one for every document of a large text.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    list: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl Names {
+    fn add(&mut self, name: &str) {
+        if !self.known.contains(name) {
+            self.known.insert(name.to_owned());
+            self.list.push(name.to_owned());
+        }
+    }
+}
+
+impl Deref for Names {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.list
     }
 }
 
