@@ -226,9 +226,6 @@ impl<'s> Builder<'s> {
         // A byte order mark is allowed at the start; the parser is not shown it.
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
         self.base = text.len() - body.len();
-        if let Some(problem) = self.misread(body) {
-            return self.problems.push(problem);
-        }
         for item in Parser::new_from_str(body) {
             if self.problems.len() >= MAX_PROBLEMS {
                 return;
@@ -246,19 +243,6 @@ impl<'s> Builder<'s> {
                 return;
             }
         }
-    }
-
-    /// What would make the parser and kubectl read different documents, so that neither reading is trusted: text behind
-    /// a NUL byte ends for the parser, and a byte order mark is no part of a document for kubectl wherever it begins.
-    fn misread(&self, body: &str) -> Option<Diagnostic> {
-        let at = |offset: usize, length: usize| self.base + offset..self.base + offset + length;
-        if let Some(nul) = body.find('\0') {
-            let problem = self.source.error(at(nul, 1), "a NUL byte, which no YAML has");
-            return Some(problem.help("the file is damaged, or is UTF-16; save it as UTF-8"));
-        }
-        let mark = body.find("\n\u{feff}")? + 1;
-        let problem = self.source.error(at(mark, '\u{feff}'.len_utf8()), "a byte order mark inside the text");
-        Some(problem.help("files were joined; take the mark out"))
     }
 
     /// Takes one event in; false ends the parse.
