@@ -92,6 +92,10 @@ fuzz-check:
 bench: ## the figures: parsing, judging, the server against its floor
 	$(CARGO) bench --locked
 
+.PHONY: bench-cli
+bench-cli: ## the command line's figures: start, 1,000 policy tests, 10,000 manifests beside kubeconform
+	kubeconform="$$(benches/kubeconform.sh)" && TAGWARDEN_KUBECONFORM="$$kubeconform" $(CARGO) bench --locked --bench cli
+
 # Stable with RUSTC_BOOTSTRAP, because cargo-fuzz needs the sanitizer flags and nothing else of nightly.
 .PHONY: fuzz
 fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (default 60) each, from its seeds

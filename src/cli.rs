@@ -58,9 +58,10 @@ use crate::policy::Seconds;
     name = "tagwarden",
     version,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 clean; 1 an enforced violation; 2 usage, configuration or policy error; \
-                  3 could not decide (a registry gave no answer). Where several hold: 2, 1, 3.\n\n\
-                  Start with:\n  tagwarden demo\n  tagwarden explain --offline nginx:latest\n  \
+    after_help = "Exit codes: 0 clean; 1 an enforced violation; 2 usage, configuration, policy or input error; \
+                  3 could not decide (a registry gave no answer); 4 drift (a lock is stale, a tag moved). \
+                  Where several hold: 2, then 1, then 4, then 3.\n\n\
+                  Start with:\n  tagwarden demo\n  tagwarden init\n  tagwarden explain --offline nginx:latest\n  \
                   tagwarden check --policies policies/starter deploy/"
 )]
 pub struct Cli {
@@ -79,24 +80,24 @@ pub enum Verb {
     Serve(ServeArgs),
     /// Judge manifests: files, directories, or `-` for standard input
     Check(CheckArgs),
-    /// Run the tests beside policies, offline
-    Test(TestArgs),
     /// Show every step from an image reference to its verdict
     Explain(ExplainArgs),
     /// Find errors in policies, and what works in them but is probably not meant
     Lint(LintArgs),
-    /// Ask registries for the digest, media type and platforms of images
-    Resolve(ResolveArgs),
+    /// Run the tests beside policies, offline
+    Test(TestArgs),
     /// Write a commented starter policy, its test, and their schemas for the editor
     Init(InitArgs),
     /// Rewrite manifests, values, Compose files and Dockerfiles to `tag@digest`, keeping comments and layout
     Pin(PinArgs),
+    /// Ask registries for the digest, media type and platforms of images
+    Resolve(ResolveArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
-    /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
-    Demo(DemoArgs),
     /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
     Doctor(DoctorArgs),
+    /// Show it all on this machine, without a cluster: the real server, example manifests, the verdicts
+    Demo(DemoArgs),
     /// Print what a shell completes
     Completions(CompletionsArgs),
     /// Print manual pages

@@ -42,6 +42,8 @@ pub struct Cluster {
     client: kube::Client,
     /// For a library that bounds none of its questions: it gives up a connection whose other end has died silently.
     impatient: kube::Client,
+    /// For answers that are wanted as they are: nothing is asked again because of its status.
+    once: kube::Client,
 }
 
 impl Cluster {
@@ -84,13 +86,15 @@ impl Cluster {
     fn reached_by(config: kube::Config) -> Result<Self, String> {
         let client =
             |config| kube::Client::try_from(config).map_err(|error| format!("cannot reach the API server: {error}"));
-        Ok(Cluster { impatient: client(impatient(config.clone()))?, client: client(config)? })
+        let mut once = config.clone();
+        once.default_retry = false;
+        Ok(Cluster { impatient: client(impatient(config.clone()))?, once: client(once)?, client: client(config)? })
     }
 
     /// A cluster behind this client, for tests.
     #[must_use]
     pub fn of(client: kube::Client) -> Self {
-        Cluster { impatient: client.clone(), client }
+        Cluster { impatient: client.clone(), once: client.clone(), client }
     }
 }
 

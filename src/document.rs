@@ -19,5 +19,6 @@ pub use schema::{Later, schema_of};
 pub use source::Source;
 pub use structural::structural_schema_of;
 
+#[cfg(feature = "server")]
 pub(crate) use path::push_key;
 pub(crate) use read::{choice, object};

@@ -7,7 +7,7 @@ mod judge;
 pub(super) mod objects;
 mod values;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -99,7 +99,12 @@ pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyh
     };
     let learner = Learner::new(&engine.origin, policies);
     let base = match &args.diff_base {
-        Some(revision) => Some(Base::read(&args.paths, revision, &engine.workloads)?),
+        Some(revision) => {
+            let captured =
+                |path: &Path, name| Some(args.layout.as_ref()?.capture(&path.to_string_lossy(), name)?.to_owned());
+            let overlay = |path: &Path| (captured(path, ENVIRONMENT), captured(path, NAMESPACE));
+            Some(Base::read(&args.paths, revision, &engine.workloads, overlay)?)
+        }
         None => None,
     };
     let passed = if args.outputs.want(CheckFormat::Junit) { Passed::Listed } else { Passed::Counted };

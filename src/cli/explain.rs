@@ -16,7 +16,7 @@ use super::{Exit, Surroundings, written};
 use crate::image::{Reference, ReferenceError, Refusal};
 use crate::policy::{
     AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, ImageUse, ImageVerdict, Labels, List,
-    NonCanonicalHost, Pinning, Plan, PolicySet, Request, Resolved, Settings, Undecided, Verdict, decide,
+    NonCanonicalHost, Pinning, Plan, PolicySet, Reason, Request, Resolved, Settings, Undecided, Verdict, decide,
 };
 
 /// The arguments of `explain`.
@@ -118,6 +118,8 @@ struct Step {
     name: String,
     /// What it ruled; none: it does not apply to the namespace.
     ruling: Option<Ruling>,
+    /// What that rests on.
+    reasons: Vec<Reason>,
 }
 
 /// A policy's ruling.
@@ -227,6 +229,7 @@ fn by_policies<'a>(
 /// The verdict on images, and all that is needed to explain it.
 struct Judged<'v> {
     policies: &'v PolicySet,
+    request: Request<'v>,
     facts: Facts,
     verdict: Verdict<'v>,
     /// Whether the configuration calls the namespace infrastructure: the API server sends no review from there.
@@ -244,12 +247,12 @@ impl<'v> Judged<'v> {
         let infrastructure = request.namespace.is_some_and(|namespace| engine.infrastructure.contains(namespace));
         if infrastructure {
             let verdict = Verdict { decision: Decision::Allow, ..Verdict::default() };
-            return Ok(Judged { policies, facts: Facts::default(), verdict, infrastructure });
+            return Ok(Judged { policies, request: *request, facts: Facts::default(), verdict, infrastructure });
         }
         let plan = policies.plan(request, images);
         let facts = learn(&plan)?;
         let verdict = decide(plan, images, &facts);
-        Ok(Judged { policies, facts, verdict, infrastructure })
+        Ok(Judged { policies, request: *request, facts, verdict, infrastructure })
     }
 
     /// The steps to the verdict on image number `index`.
@@ -260,7 +263,7 @@ impl<'v> Judged<'v> {
         namespace: &'a str,
         labels: Option<Labels>,
     ) -> Explanation<'a> {
-        let Judged { policies, facts, verdict, infrastructure } = self;
+        let Judged { policies, request, facts, verdict, infrastructure } = self;
         let image = verdict.images.get(index);
         let reference = image_use.reference.clone();
         let subject = image.map(|image| Subject { field: None, ..Subject::of(image, facts) });
@@ -285,7 +288,7 @@ impl<'v> Judged<'v> {
             namespace,
             labels,
             infrastructure: *infrastructure,
-            policies: Some(steps(policies, verdict, applied, located)),
+            policies: Some(steps(policies, request, verdict, image, located)),
             findings: verdict.object_findings.iter().map(located).collect(),
             decision: image.map_or(verdict.decision, |image| {
                 // What is wrong with the object as a whole is wrong with each of its images.
@@ -330,10 +333,12 @@ fn refused_by_policy(reference: &Reference<'_>, applied: &[Applied<'_>]) -> Opti
 /// Every loaded policy, those that do not apply among them.
 fn steps(
     policies: &PolicySet,
+    request: &Request<'_>,
     verdict: &Verdict<'_>,
-    applied: &[Applied<'_>],
+    image: Option<&ImageVerdict<'_>>,
     located: impl Fn(&Finding) -> Located,
 ) -> Vec<Step> {
+    let applied = image.map_or(&[][..], |image| &image.applied);
     let step = |name: &str| {
         let ruling = applied.iter().find(|applied| applied.policy == name).map(|applied| Ruling {
             rule: applied.rule.map(str::to_owned),
@@ -342,7 +347,8 @@ fn steps(
         });
         let applies = verdict.policies.contains(&name);
         let silent = Ruling { rule: None, findings: Vec::new(), allowed: None };
-        Step { name: name.to_owned(), ruling: applies.then(|| ruling.unwrap_or(silent)) }
+        let reasons = policies.reasons(name, request, image);
+        Step { name: name.to_owned(), ruling: applies.then(|| ruling.unwrap_or(silent)), reasons }
     };
     policies.policies().map(|(name, _)| step(name)).collect()
 }

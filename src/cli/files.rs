@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{Surroundings, report};
 use crate::document::{Color, Diagnostic, Source, render};
@@ -54,7 +54,9 @@ pub(super) fn find_wanted(paths: &[PathBuf], wanted: &Wanted) -> Vec<Found> {
     let mut found = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            found.push(Found::Stdin);
+            if !found.contains(&Found::Stdin) {
+                found.push(Found::Stdin);
+            }
         } else if path.is_dir() {
             let inside = below_wanted(path, wanted);
             if inside.is_empty() {
@@ -66,6 +68,15 @@ pub(super) fn find_wanted(paths: &[PathBuf], wanted: &Wanted) -> Vec<Found> {
             found.push(Found::File(path.clone()));
         }
     }
+    // Named twice, a file is read once. Two links to it are two: what their paths say may differ.
+    let mut seen = HashSet::new();
+    found.retain(|found| match found {
+        Found::File(path) => {
+            let path: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+            seen.insert(path)
+        }
+        Found::Stdin | Found::Problem(_) => true,
+    });
     found
 }
 
@@ -111,6 +122,12 @@ fn walk(directory: &Path, wanted: &Wanted, seen: &mut HashSet<PathBuf>, found: &
             _ => {}
         }
     }
+}
+
+/// Whether a directory holds the templates of a Helm chart.
+pub(super) fn is_templates(directory: &Path) -> bool {
+    let templates = directory.file_name().is_some_and(|name| name == "templates");
+    templates && directory.parent().is_some_and(|chart| chart.join("Chart.yaml").exists())
 }
 
 /// Reads a file (or a pipe that is named like one) as text.

@@ -194,12 +194,10 @@ fn files_of(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 fn exit(args: &LintArgs, findings: &Findings) -> Exit {
     let errors = findings.number(Severity::Error) > 0;
     let warnings = findings.number(Severity::Warning) > 0 && args.fail_on == Some(FailOn::Warn);
-    match (findings.unread > 0, args.exit_zero) {
-        (true, _) => Exit::Error,
-        (false, true) => Exit::Clean,
-        (false, false) if errors => Exit::Error,
-        (false, false) if warnings => Exit::Violation,
-        (false, false) => Exit::Clean,
+    match errors {
+        true => Exit::Error,
+        false if warnings && !args.exit_zero => Exit::Violation,
+        false => Exit::Clean,
     }
 }
 

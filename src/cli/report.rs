@@ -150,6 +150,8 @@ pub(super) struct Summary {
     pub unchanged_files: usize,
     /// Images of the others that are as they were.
     pub unchanged_images: usize,
+    /// Templates of Helm charts that are no YAML before they are rendered.
+    pub templates: Vec<String>,
     /// Files that could not be judged, in full or in part.
     pub broken: usize,
     /// What runs, where that was judged and no files.
@@ -232,6 +234,7 @@ impl Report {
             notes,
             unchanged_files,
             unchanged_images,
+            templates,
             broken,
             running,
             unlisted,
@@ -242,6 +245,7 @@ impl Report {
         summary.images += images;
         summary.unchanged_files += unchanged_files;
         summary.unchanged_images += unchanged_images;
+        summary.templates.extend(templates);
         summary.broken += broken;
         summary.running = summary.running.or(running);
         summary.unlisted.extend(unlisted);

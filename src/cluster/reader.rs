@@ -25,6 +25,8 @@ const SHOWN: usize = 200;
 #[derive(Clone)]
 pub struct Reader {
     client: kube::Client,
+    /// A replica that is not ready says so with a status that the other would ask about again, for half a minute.
+    once: kube::Client,
 }
 
 /// An answer, whatever its status is.
@@ -59,7 +61,7 @@ impl Reader {
     /// Of this cluster; nothing is read yet.
     #[must_use]
     pub fn of(cluster: &Cluster) -> Self {
-        Reader { client: cluster.client.clone() }
+        Reader { client: cluster.client.clone(), once: cluster.once.clone() }
     }
 
     /// Whatever is answered at a path of the API server, a proxied Pod's answers among them.
@@ -67,7 +69,7 @@ impl Reader {
     /// # Errors
     /// Nothing is answered, or not in time.
     pub async fn page(&self, path: &str) -> Result<Page, Unread> {
-        self.send(Method::GET, path, Vec::new()).await
+        send(&self.once, Method::GET, path, Vec::new()).await
     }
 
     /// An object, or a list in one piece; none where there is no such thing.
@@ -75,7 +77,7 @@ impl Reader {
     /// # Errors
     /// The caller may not read it, or it cannot be had.
     pub async fn object(&self, path: &str) -> Result<Option<Value>, Unread> {
-        let page = self.page(path).await?;
+        let page = send(&self.client, Method::GET, path, Vec::new()).await?;
         match page.status {
             404 => Ok(None),
             _ => read(&page.accepted()?).map(Some),
@@ -87,7 +89,7 @@ impl Reader {
     /// # Errors
     /// Nothing is answered, or not in time.
     pub async fn post(&self, path: &str, object: &Value) -> Result<Page, Unread> {
-        self.send(Method::POST, path, object.to_string().into_bytes()).await
+        send(&self.once, Method::POST, path, object.to_string().into_bytes()).await
     }
 
     /// Every object of a list, by pages, each as text. None where there is no such list: the kind is not served.
@@ -113,7 +115,8 @@ impl Reader {
         let (mut items, mut next) = (Vec::new(), String::new());
         loop {
             let separator = if path.contains('?') { '&' } else { '?' };
-            let page = self.page(&format!("{path}{separator}limit={PAGE}{next}")).await.map_err(Broken::Unread)?;
+            let path = format!("{path}{separator}limit={PAGE}{next}");
+            let page = send(&self.client, Method::GET, &path, Vec::new()).await.map_err(Broken::Unread)?;
             match page.status {
                 404 if next.is_empty() => return Ok(None),
                 410 => return Err(Broken::Gone),
@@ -131,22 +134,6 @@ impl Reader {
                 Some(token) => next = format!("&continue={}", escaped(&token)),
                 None => return Ok(Some(items)),
             }
-        }
-    }
-
-    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Page, Unread> {
-        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
-        let request = request.body(Body::from(body)).map_err(|error| unanswered(&error))?;
-        let answer = async {
-            let response = self.client.send(request).await.map_err(|error| unanswered(&error))?;
-            let status = response.status().as_u16();
-            let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
-            let bytes = response.into_body().collect_bytes().await.map_err(|error| unanswered(&error))?;
-            Ok(Page { status, date, text: String::from_utf8_lossy(&bytes).into_owned() })
-        };
-        match timeout(TIME, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Unread::Failed(format!("the API server did not answer within {} s", TIME.as_secs()))),
         }
     }
 }
@@ -199,6 +186,22 @@ struct ListMetadata {
 #[derive(Deserialize)]
 struct Status {
     message: String,
+}
+
+async fn send(client: &kube::Client, method: Method, path: &str, body: Vec<u8>) -> Result<Page, Unread> {
+    let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+    let request = request.body(Body::from(body)).map_err(|error| unanswered(&error))?;
+    let answer = async {
+        let response = client.send(request).await.map_err(|error| unanswered(&error))?;
+        let status = response.status().as_u16();
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let bytes = response.into_body().collect_bytes().await.map_err(|error| unanswered(&error))?;
+        Ok(Page { status, date, text: String::from_utf8_lossy(&bytes).into_owned() })
+    };
+    match timeout(TIME, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Unread::Failed(format!("the API server did not answer within {} s", TIME.as_secs()))),
+    }
 }
 
 /// JSON as text into a value.

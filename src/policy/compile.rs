@@ -56,6 +56,8 @@ pub(crate) struct Policy {
     pub images: GlobSet,
     /// Which rule a glob of `images` belongs to.
     pub rule_of_glob: Vec<usize>,
+    /// The globs as they are written, by their ids in `images`.
+    pub globs: Vec<String>,
     /// What the globs say, for texts: the first few.
     pub names: String,
     /// Hosts that some rule spells out: naming an address or `localhost` permits it.
@@ -64,6 +66,8 @@ pub(crate) struct Policy {
     pub fact_hosts: Vec<String>,
     /// Patterns over tags as one automaton: first those of the own classes, then those of the rules' entries.
     pub tag_patterns: GlobSet,
+    /// The same as they are written.
+    pub patterns: Vec<String>,
     pub overrides: Vec<Override>,
     pub no_exceptions: ClassNames,
     pub exceptions: Exceptions,
@@ -244,6 +248,8 @@ impl Override {
 pub(crate) struct Compiled {
     pub written: PolicyDocument,
     pub policy: Policy,
+    /// Nothing was wrong with its document. Otherwise parts of it were left out, or stand in for what was meant.
+    pub sound: bool,
 }
 
 /// The error for files that hold no policy.
@@ -272,6 +278,7 @@ pub(crate) fn compile_file(
         if document.root.value == Value::Null || !is_policy(&document.root, &mut reader) {
             continue;
         }
+        let before = reader.diagnostics.len();
         let Some(written) = PolicyDocument::read(&document.root, &mut reader) else {
             continue;
         };
@@ -287,7 +294,8 @@ pub(crate) fn compile_file(
                 .push("names are unique over all files and objects; give this one another".to_owned());
             continue;
         }
-        compiled.push(Compiled { written, policy });
+        let sound = reader.diagnostics.len() == before;
+        compiled.push(Compiled { written, policy, sound });
     }
     let mut found = reader.diagnostics;
     found.extend(syntax);

@@ -26,7 +26,7 @@ use patterns::Patterns;
 /// What a set of policy files comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Linted {
-    /// How many policies could be compiled.
+    /// How many policies have no error.
     pub policies: usize,
     /// Every error, in the order of the files; then warnings, and notes on what was not decided, in the order of the
     /// policies and of their places.
@@ -46,16 +46,17 @@ pub fn lint<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)], settings: &Settings,
     if compiled.is_empty() && diagnostics.is_empty() && !settings.allow_empty {
         diagnostics.push(no_policy(files.first().map(|(name, _)| name.as_ref())));
     }
-    let all: Vec<&Policy> = compiled.iter().map(|one| &one.policy).collect();
+    let sound: Vec<_> = compiled.iter().zip(&source_of).filter(|(one, _)| one.sound).collect();
+    let all: Vec<&Policy> = sound.iter().map(|(one, _)| &one.policy).collect();
     let mut patterns = Patterns::default();
-    for (one, source) in compiled.iter().zip(&source_of) {
+    for (one, source) in &sound {
         let mut lint =
             Lint { source, written: &one.written, policy: &one.policy, all: &all, settings, now, found: Vec::new() };
         lint.look(&mut patterns);
         lint.found.sort_by_key(|found| found.span.as_ref().map_or(0, |span| span.start));
         diagnostics.append(&mut lint.found);
     }
-    Linted { policies: compiled.len(), diagnostics }
+    Linted { policies: sound.len(), diagnostics }
 }
 
 /// One policy under the lens, and what was found.
@@ -103,14 +104,11 @@ impl<'l> Lint<'l> {
         self.note(Severity::Warning, code, span, message)
     }
 
-    /// Notes that something about the policy was not decided.
-    fn undecided(&mut self, what: &str) {
-        let span = self.written.metadata.name.span.clone();
-        let message = format!("not decided: {what}");
-        let note = self.note(Severity::Note, LintCode::Tw800, &span, message);
-        note.help.push(
-            "the patterns or globs together make too large an automaton; fewer `*` and smaller counts help".to_owned(),
-        );
+    /// Notes that something was not decided.
+    fn undecided(&mut self, span: &Span, what: &str) {
+        let note = self.note(Severity::Note, LintCode::Tw800, span, format!("not decided: {what}"));
+        note.label = Some("too large an automaton".to_owned());
+        note.help.push("fewer `*` and smaller counts make it smaller".to_owned());
     }
 
     fn note(&mut self, severity: Severity, code: LintCode, span: &Span, message: impl Into<String>) -> &mut Diagnostic {

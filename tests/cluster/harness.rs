@@ -16,6 +16,7 @@ mod server;
 mod wait;
 mod webhooks;
 
+pub use assets::Assets;
 pub use balancer::{Backend, Balancer};
 pub use bed::Bed;
 pub use control_plane::{Cluster, User};

@@ -17,6 +17,7 @@ mod objects;
 mod person;
 mod pins;
 mod places;
+mod plugin;
 mod policies;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]

@@ -139,6 +139,7 @@ fn the_machine_interface_has_every_key() {
             "notes": [],
             "unchangedFiles": 0,
             "unchangedImages": 0,
+            "templates": [],
             "brokenFiles": 0,
             "deny": 2,
             "warn": 0,

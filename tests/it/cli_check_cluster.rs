@@ -162,6 +162,31 @@ async fn what_would_be_refused_is_listed_by_its_owner_and_what_is_in_order_is_no
 }
 
 #[tokio::test]
+async fn every_format_tells_of_what_runs_though_no_file_has_it() {
+    for (format, holds) in [
+        ("table", &["Deployment shop/bad", "api:latest"][..]),
+        ("sarif", &["Deployment shop/bad", "\"ruleId\": \"TW120\""]),
+        ("junit", &["<testsuite name=\"cluster\" tests=\"2\"", "Deployment shop/bad", "Deployment shop/good"]),
+        ("github", &["::error ", "Deployment shop/bad"]),
+        ("gitlab", &["\"check_name\": \"TW120\"", "Deployment shop/bad"]),
+        ("markdown", &["TW120", "Deployment shop/bad"]),
+    ] {
+        let (ran, _) = shop().run(&["--format", format]).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "{format}");
+        holds.iter().for_each(|text| assert!(ran.stdout.contains(text), "{format}, {text}: {}", ran.stdout));
+    }
+}
+
+#[tokio::test]
+async fn what_is_for_files_alone_is_refused() {
+    for flag in ["--diff-base", "--values", "--layout"] {
+        let (ran, asked) = shop().run(&[flag, "{env}"]).await;
+        assert_eq!((ran.code, asked.len()), (2, 0), "{flag}");
+        assert!(ran.stderr.contains("cannot be used with"), "{flag}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test]
 async fn the_real_labels_of_namespaces_decide() {
     let unlabelled = list(&[json!({"metadata": {"name": "shop"}})]);
     let (ran, _) = shop().with("/api/v1/namespaces", unlabelled).run(&[]).await;

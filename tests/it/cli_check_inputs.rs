@@ -289,7 +289,9 @@ fn each_image_of_a_file_is_explained() {
     refused     no
     namespace   default (labels unknown, so selectors match)
     policy      acme: applies
-      rule      first-party
+      where     no glob of exclude matches default
+      rule      first-party names it by "registry.example.com/acme/**"
+      mode      tags is enforce by spec.mode
       finding   TW120 tags, mode enforce
                 main is a floating tag; rule first-party accepts release (v1.2.3), channel (env-<name>)
     verdict     deny
@@ -305,7 +307,9 @@ fn each_image_of_a_file_is_explained() {
     refused     no
     namespace   default (labels unknown, so selectors match)
     policy      acme: applies
-      rule      none names this image
+      where     no glob of exclude matches default
+      rule      none of 1 names it, and unmatched is deny
+      mode      registry is enforce by spec.mode
       finding   TW110 registry, mode enforce
                 no rule names docker.io/library/nginx; rules name registry.example.com/acme/**
     verdict     deny

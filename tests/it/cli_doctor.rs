@@ -1,5 +1,8 @@
 //! `tagwarden doctor` as far as it comes without a real cluster: nobody there, nothing installed, nothing that may be read.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -129,6 +132,32 @@ async fn a_check_that_could_not_be_done_is_exit_code_3() {
     assert!(ran.stdout.contains("\n         do: run doctor as somebody who may read it"), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("that could not be done\n"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("problem  "), "{}", ran.stdout);
+}
+
+/// A replica that is not ready answers with a status that clients of Kubernetes like to ask about again.
+#[tokio::test]
+async fn a_replica_that_is_not_ready_is_asked_once() {
+    let labels = json!({"app.kubernetes.io/name": "tagwarden"});
+    let template = json!({"metadata": {"labels": labels}, "spec": {}});
+    let deployment = json!({"metadata": {"name": "tagwarden", "namespace": "tagwarden"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template}});
+    let pod = json!({"metadata": {"name": "p", "labels": labels}});
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let answer = move |path: &str| match path {
+        "/version" => version(),
+        "/apis/apps/v1/deployments" => list(std::slice::from_ref(&deployment)),
+        "/apis/apps/v1/namespaces/tagwarden/deployments/tagwarden" => (200, deployment.clone()),
+        "/api/v1/namespaces/tagwarden/pods" => list(std::slice::from_ref(&pod)),
+        "/api/v1/namespaces/tagwarden/pods/p:8080/proxy/readyz" => {
+            count.fetch_add(1, Ordering::Relaxed);
+            (503, json!("[-]policies not ready"))
+        }
+        _ => absent(),
+    };
+    let ran = run(&[], answer).await;
+    assert_eq!((ran.code, asked.load(Ordering::Relaxed)), (1, 1), "{ran:?}");
+    assert!(ran.stdout.contains("p is not ready: "), "{}", ran.stdout);
 }
 
 #[tokio::test]

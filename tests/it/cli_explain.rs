@@ -116,7 +116,7 @@ fn every_step_is_shown_to_people() {
     let scene = Scene::new(&[("p/p.yaml", POLICIES)]);
     let ran = scene.run(&["explain", "--policies", "p", "-n", "shop-prod", "registry.example.com/acme/api"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
-    insta::assert_snapshot!(ran.stdout, @r"
+    insta::assert_snapshot!(ran.stdout, @r#"
         image       registry.example.com/acme/api
         registry    registry.example.com
         repository  acme/api
@@ -126,18 +126,22 @@ fn every_step_is_shown_to_people() {
         refused     no
         namespace   shop-prod (labels unknown, so selectors match)
         policy      everywhere: applies
-          rule      rule 1
+          where     no namespace is named, so it applies to all
+          rule      rule 1 names it by "**"
+          mode      tags is warn by spec.mode
           finding   TW120 tags, mode warn
                     no tag is written, which means latest, a floating tag; rule 1 accepts any tag that does not float, and digests
           allowed   because its mode is warn
         policy      production: applies
-          rule      ours
+          where     include "*-prod" matches shop-prod
+          rule      ours names it by "registry.example.com/acme/**"
+          mode      tags is enforce by spec.mode
           finding   TW120 tags, mode enforce
                     no tag is written, which means latest, a floating tag; rule ours accepts release (v1.2.3)
           owner     #platform
           read      https://wiki.example.com/images#TW120
         verdict     deny
-    ");
+    "#);
 }
 
 #[test]
@@ -146,7 +150,7 @@ fn a_policy_that_does_not_apply_is_shown_as_such() {
     let arguments = ["explain", "--policies", "p", "--namespace-labels", "tier=app", "nginx:1.27.3"];
     let ran = scene.run(&arguments);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-    insta::assert_snapshot!(ran.stdout, @r"
+    insta::assert_snapshot!(ran.stdout, @r#"
         image       nginx:1.27.3
         registry    docker.io (none is written)
         repository  library/nginx
@@ -156,11 +160,14 @@ fn a_policy_that_does_not_apply_is_shown_as_such() {
         refused     no
         namespace   default (kubernetes.io/metadata.name=default, tier=app)
         policy      everywhere: applies
-          rule      rule 1
+          where     no namespace is named, so it applies to all
+          rule      rule 1 names it by "**"
+          tag       1.27.3: it does not float, and the rule lists no tags
           allowed   by rule 1
         policy      production: does not apply to this namespace
+          where     no glob of include matches default
         verdict     allow
-    ");
+    "#);
 }
 
 #[test]
@@ -188,6 +195,20 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
             {
               "name": "everywhere",
               "applies": true,
+              "reasons": [
+                {
+                  "about": "namespaces",
+                  "text": "no namespace is named, so it applies to all"
+                },
+                {
+                  "about": "rule",
+                  "text": "rule 1 names it by \"**\""
+                },
+                {
+                  "about": "mode",
+                  "text": "tags is warn by spec.mode"
+                }
+              ],
               "rule": "rule 1",
               "findings": [
                 {
@@ -215,6 +236,20 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
             {
               "name": "production",
               "applies": true,
+              "reasons": [
+                {
+                  "about": "namespaces",
+                  "text": "include \"*-prod\" matches shop-prod"
+                },
+                {
+                  "about": "rule",
+                  "text": "ours names it by \"registry.example.com/acme/**\""
+                },
+                {
+                  "about": "mode",
+                  "text": "tags is enforce by spec.mode"
+                }
+              ],
               "rule": "ours",
               "findings": [
                 {
@@ -252,7 +287,9 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
     assert_eq!(warned.code, 0);
     let explained = warned.json();
     assert_eq!(explained["decision"], "warn");
-    assert_eq!(explained["policies"][1], json!({"name": "production", "applies": false, "rule": null, "findings": []}));
+    let reasons = json!([{"about": "namespaces", "text": "no glob of include matches shop-dev"}]);
+    let expected = json!({"name": "production", "applies": false, "reasons": reasons, "rule": null, "findings": []});
+    assert_eq!(explained["policies"][1], expected);
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn explain(scene: &Scene, flags: &[&str], image: &str) -> Ran {
 fn explain_shows_the_facts_the_candidates_and_the_pin() {
     let ran = explain(&scene(), FILE, "r.example.com/acme/approved:env-prod");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-    insta::assert_snapshot!(ran.stdout, @r"
+    insta::assert_snapshot!(ran.stdout, @r#"
     image       r.example.com/acme/approved:env-prod
     registry    r.example.com
     repository  acme/approved
@@ -181,11 +181,14 @@ fn explain_shows_the_facts_the_candidates_and_the_pin() {
     fact        v1.0.0 is sha256:1111111111111111111111111111111111111111111111111111111111111111
     namespace   shop (labels unknown, so selectors match)
     policy      p: applies
-      rule      strict
+      where     no namespace is named, so it applies to all
+      rule      strict names it by "r.example.com/acme/**"
+      tag       env-prod: class channel, which tags lists
+      mode      digest is enforce by spec.mode
       allowed   by strict
     pinned      r.example.com/acme/approved:env-prod@sha256:1111111111111111111111111111111111111111111111111111111111111111
     verdict     allow
-    ");
+    "#);
 
     // Where the check is not enforced, admission writes nothing.
     let ran = explain(&scene(), FILE, "r.example.com/mild/approved:v1.0.0");

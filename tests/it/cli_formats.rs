@@ -4,13 +4,11 @@
 mod hostile;
 mod limits;
 mod outputs;
-mod schemas;
+pub(crate) mod schemas;
 mod snapshots;
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
 use crate::cli_support::{Ran, Scene};
+use crate::python;
 
 /// All formats but `plain`, which is no document, and `table`, which is none either.
 const DOCUMENTS: [&str; 6] = ["json", "sarif", "junit", "github", "gitlab", "markdown"];
@@ -130,32 +128,9 @@ fn check(scene: &Scene, arguments: &[&str]) -> Ran {
     scene.run(&[&["check", "--policies", "policies", "--config", "config.yaml", "--offline"], arguments].concat())
 }
 
-/// The folder of the Python programs that tests use.
-fn python() -> PathBuf {
-    let folder = std::env::var_os("TAGWARDEN_PYTHON")
-        .expect("run 'make test', or set TAGWARDEN_PYTHON to the folder that tests/python/build.sh prints");
-    PathBuf::from(folder)
-}
-
-/// Runs a few lines of Python on a text; what they print.
-fn through_python(program: &str, arguments: &[&str], input: &str) -> String {
-    use std::io::Write as _;
-
-    let mut command = Command::new(python().join("python"));
-    command.arg("-c").arg(program).args(arguments).env("PYTHONIOENCODING", "utf-8");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success(), "{program}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// Holds a report against the schema of what Jenkins reads.
-fn validate_junit(xml: &str) {
+pub fn validate_junit(xml: &str) {
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/schemas/junit-10.xsd");
     let program = "import sys, xmlschema\nxmlschema.XMLSchema(sys.argv[1]).validate(sys.stdin.read().encode())\n";
-    through_python(program, &[schema], xml);
+    python::run(program, &[schema], xml);
 }

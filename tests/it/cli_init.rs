@@ -15,6 +15,8 @@ fn what_is_written_passes_its_tests_and_covers_the_policy() {
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{registry:?}");
         let tested = scene.run(&["test", "--coverage-threshold", "100", "policies"]);
         assert_eq!((tested.code, tested.stderr.as_str()), (0, ""), "{registry:?}: {}", tested.stdout);
+        let linted = scene.run(&["lint", "--fail-on", "warn", "policies"]);
+        assert_eq!((linted.code, linted.stderr.as_str()), (0, ""), "{registry:?}: {}", linted.stdout);
         let policy = fs::read_to_string(scene.path().join("policies/policy.yaml")).unwrap();
         let glob = format!("images: [\"{}/**\"]", registry.unwrap_or("registry.example.com/acme"));
         assert!(policy.contains(&glob), "{policy}");

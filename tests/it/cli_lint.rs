@@ -7,6 +7,7 @@ use serde_json::json;
 use tagwarden::cli::{self, Cli, Exit, Progress, Surroundings};
 use tagwarden::document::Color;
 
+use crate::cli_formats::schemas::{valid_gitlab, valid_sarif};
 use crate::cli_support::Scene;
 
 const CLEAN: &str = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nmetadata: {name: clean}\nspec:\n  mode: enforce\n  \
@@ -34,10 +35,48 @@ fn a_terminal_shows_each_warning_with_its_place_and_a_case() {
     let scene = Scene::new(&[("policy.yaml", WARNED), ("broken.yaml", BROKEN)]);
     let ran = scene.run(&["lint", "policy.yaml", "broken.yaml"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (2, ""));
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout, @r###"
+    error: 'enforc' is not a value of this key
+     --> broken.yaml:5:9
+      |
+    5 |   mode: enforc
+      |         ^^^^^^
+      |
+      = help: did you mean 'enforce'?
+
+    warning[TW805]: this pattern matches digits and dates only
+     --> policy.yaml:9:23
+      |
+    9 |       tags: [release, '\d{8}']
+      |                       ^^^^^^^ a number or a day says nothing about a build
+      |
+      = help: several builds of one day share such a tag; ask for a version or a commit beside it
+
+    warning[TW801]: rule api can never be reached
+      --> policy.yaml:10:13
+       |
+    10 |     - name: api
+       |             ^^^ rule first-party decides every image it names
+       |
+       = help: `registry.example.com/acme/api` is already decided by rule first-party, glob "registry.example.com/acme/**"
+       = help: put it above rule first-party, or take it out
+
+    linted 2 files, 1 policy: 1 error, 2 warnings
+    "###);
     let colored = scene.run(&["--color", "always", "lint", "--allow", "TW805", "policy.yaml"]);
     assert_eq!((colored.code, colored.stderr.as_str()), (0, ""));
-    insta::assert_snapshot!(colored.stdout.replace('\u{1b}', "ESC"), @"");
+    insta::assert_snapshot!(colored.stdout.replace('\u{1b}', "ESC"), @r###"
+    ESC[1mESC[33mwarning[TW801]ESC[0mESC[1m: rule api can never be reachedESC[0m
+      ESC[1mESC[94m--> ESC[0mpolicy.yaml:10:13
+       ESC[1mESC[94m|ESC[0m
+    ESC[1mESC[94m10ESC[0m ESC[1mESC[94m|ESC[0m     - name: api
+       ESC[1mESC[94m|ESC[0m             ESC[1mESC[33m^^^ESC[0m ESC[1mESC[33mrule first-party decides every image it namesESC[0m
+       ESC[1mESC[94m|ESC[0m
+       ESC[1mESC[94m= ESC[0mESC[1mhelpESC[0m: `registry.example.com/acme/api` is already decided by rule first-party, glob "registry.example.com/acme/**"
+       ESC[1mESC[94m= ESC[0mESC[1mhelpESC[0m: put it above rule first-party, or take it out
+
+    linted 1 file, 1 policy: 0 errors, 1 warning
+    "###);
 }
 
 #[test]
@@ -52,7 +91,8 @@ fn exit_codes_follow_errors_then_what_fails() {
         (&["--fail-on", "warn", "--allow", "TW801", "--allow", "TW805", "warned.yaml"], 0),
         (&["broken.yaml"], 2),
         (&["--fail-on", "warn", "warned.yaml", "broken.yaml"], 2),
-        (&["--exit-zero", "warned.yaml", "broken.yaml"], 0),
+        (&["--exit-zero", "warned.yaml"], 0),
+        (&["--exit-zero", "warned.yaml", "broken.yaml"], 2),
         (&["--exit-zero", "missing.yaml"], 2),
         (&["missing.yaml", "clean.yaml"], 2),
     ] {
@@ -136,9 +176,9 @@ fn the_servers_settings_decide() {
         CLEAN.replace("  rules", "  namespaces: {selector: {matchLabels: {tier: app}}}\n  unmatched: allow\n  rules");
     let scene = Scene::new(&[
         ("policy.yaml", by_label.as_str()),
-        ("trusting.yaml", "trustedNamespaceLabels: [tier]\nmaxMode: warn\n"),
+        ("trusting.yaml", "trustedNamespaceLabels: [tier]\npolicies: {maxMode: warn}\n"),
         ("strict.yaml", "trustedNamespaceLabels: []\n"),
-        ("wrong.yaml", "maxMod: warn\n"),
+        ("wrong.yaml", "policies: {maxMod: warn}\n"),
     ]);
     let ran = scene.run(&["lint", "policy.yaml"]);
     assert!(ran.code == 0 && ran.stdout.contains("TW814"), "{}", ran.stdout);
@@ -200,6 +240,7 @@ fn the_formats_of_code_hosts_carry_code_place_and_remedy() {
         ran
     };
     let sarif = run("sarif", &[]).json();
+    valid_sarif(&sarif);
     let results = sarif["runs"][0]["results"].as_array().unwrap();
     let ids: Vec<_> =
         results.iter().map(|result| (result["ruleId"].as_str().unwrap(), result["level"].as_str().unwrap())).collect();
@@ -217,6 +258,7 @@ fn the_formats_of_code_hosts_carry_code_place_and_remedy() {
     assert!(github.ends_with("linted 2 files, 1 policy: 2 errors, 2 warnings\n"), "{github}");
 
     let gitlab = run("gitlab", &[]).json();
+    valid_gitlab(&gitlab);
     let names: Vec<_> = gitlab.as_array().unwrap().iter().map(|found| found["check_name"].as_str().unwrap()).collect();
     assert!(
         names.contains(&"TW801") && names.contains(&"broken-input") && names.contains(&"invalid-policy"),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
+use crate::cli_formats::validate_junit;
 use crate::cli_support::{Ran, Scene};
 
 const POLICY: &str = r##"apiVersion: tagwarden.dev/v1
@@ -188,6 +189,7 @@ fn programs_read_the_same_in_json_and_junit() {
         serde_json::from_slice(&std::fs::read(scene.path().join("out.json")).unwrap()).unwrap();
     assert_eq!(written["broken"], json!(["p/broken.test.yaml"]));
     assert_eq!(written["cases"][0]["differences"][0], json!({"key": "expect", "expected": "warn", "seen": "allow"}));
+    validate_junit(&ran.stdout);
     insta::assert_snapshot!(ran.stdout, @r#"
         <?xml version="1.0" encoding="UTF-8"?>
         <testsuites name="tagwarden test" tests="4" failures="1" errors="1">
@@ -406,19 +408,15 @@ fn paths_without_tests_are_mistakes() {
     scene.write("d/m.yaml", b"");
     scene.write("latin.test.yaml", b"name: caf\xe9\n");
     for (path, said) in [
-        ("d", "d\n  = help: they are called NAME.test.yaml"),
-        ("nowhere", "nowhere: cannot be read"),
-        ("-", "tests are not read from standard input"),
-        ("latin.test.yaml", "not UTF-8: byte 0xe9 at line 1, column 10"),
+        ("d", "error: there is no file of tests in this directory\n--> d\n"),
+        ("nowhere", "error: cannot be read: no such file or directory\n--> nowhere\n"),
+        ("-", "error: tests are not read from standard input: their paths are relative to their file\n--> <stdin>\n"),
+        ("latin.test.yaml", "error: not UTF-8: byte 0xe9 at line 1, column 10\n--> latin.test.yaml\n"),
     ] {
         let ran = test(&scene, &[path]);
         assert_eq!(ran.code, 2, "{path}: {ran:?}");
-        let flat = ran.stderr.replace("error: cannot be read", "nowhere: cannot be read");
-        assert!(
-            flat.contains(said) || ran.stderr.contains("no file of tests in this directory"),
-            "{path}: {}",
-            ran.stderr
-        );
+        assert!(ran.stderr.starts_with(said) && ran.stderr.contains("= help: "), "{path}: {}", ran.stderr);
+        assert!(ran.stdout.ends_with("1 broken file, see the errors\n"), "{path}: {}", ran.stdout);
     }
     assert_eq!(test(&scene, &[]).code, 2);
 }

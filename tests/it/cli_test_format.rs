@@ -62,7 +62,7 @@ fn run(text: &str, more: &[(&str, &str)]) -> Ran {
 
 /// The names of the cases that failed.
 fn failed(ran: &Ran) -> Vec<&str> {
-    ran.stdout.lines().filter_map(|line| Some(line.strip_prefix("error: ")?.split(':').next()?)).collect()
+    ran.stdout.lines().filter_map(|line| line.strip_prefix("error: ")?.split(':').next()).collect()
 }
 
 #[test]

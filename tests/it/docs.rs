@@ -2,7 +2,7 @@
 //!
 //! A block that begins with "```console" is a session: lines with `$ ` are commands (`> ` goes on with one), what follows
 //! is their output, both streams together. All blocks of a document run one after the other in one scratch copy of the
-//! repository's examples. A line `...` stands for any lines. A block that needs more than a shell says what: "```console
+//! repository's examples, by one shell that keeps its folder. A line `...` stands for any lines. A block that needs more than a shell says what: "```console
 //! cluster" is not run here. With `UPDATE_DOCS=1` in the environment outputs are written instead of compared.
 
 use std::fs;
@@ -36,11 +36,12 @@ fn every_console_block_of_every_document_is_what_happens() {
         }
         run += steps.len();
         let scratch = scratch(root);
+        let mut shell = Shell::new(scratch.path());
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         // From the end, so that the numbers of the lines above stay right.
         let mut printed: Vec<(usize, usize, Vec<String>)> = Vec::new();
         for step in steps {
-            let seen = shell(&step.command, scratch.path());
+            let seen = shell.types(&step.command);
             if !agrees(&step.output, &seen) {
                 let (expected, seen) = (step.output.join("\n"), seen.join("\n"));
                 let Step { line, command, .. } = &step;
@@ -79,15 +80,20 @@ fn documents(root: &Path) -> Vec<PathBuf> {
 fn steps(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut inside = false;
+    // Steps of the blocks before this one.
+    let mut before = 0;
     for (number, line) in text.lines().enumerate() {
         if line.starts_with("```") {
             inside = line == "```console";
+            before = steps.len();
         } else if inside {
             if let Some(command) = line.strip_prefix("$ ") {
                 let step =
                     Step { line: number + 1, command: command.to_owned(), first: number + 1, output: Vec::new() };
                 steps.push(step);
-            } else if let Some(step) = steps.last_mut() {
+            } else {
+                assert!(steps.len() > before, "line {}: a console block begins with a command", number + 1);
+                let Some(step) = steps.last_mut() else { unreachable!("it was just counted") };
                 match line.strip_prefix("> ").or_else(|| (line == ">").then_some("")) {
                     Some(more) if step.output.is_empty() => {
                         step.command += &format!("\n{more}");
@@ -116,24 +122,42 @@ fn scratch(root: &Path) -> tempfile::TempDir {
     scratch
 }
 
-/// What a shell prints for a command, with the program on its path.
-fn shell(command: &str, folder: &Path) -> Vec<String> {
-    let program = Path::new(env!("CARGO_BIN_EXE_tagwarden")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let output = Command::new("bash")
-        .args(["--norc", "-c", &format!("exec 2>&1\n{command}")])
-        .current_dir(folder)
-        .env("PATH", path)
-        .env("HOME", folder)
-        .env_remove("NO_COLOR")
-        .env_remove("FORCE_COLOR")
-        .env_remove("CLICOLOR_FORCE")
-        .env_remove("DOCKER_CONFIG")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    printed.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
+/// A shell that has a command typed into it, then the next: it keeps its folder and how the last one ended.
+struct Shell {
+    root: PathBuf,
+    folder: PathBuf,
+    ended: i32,
+}
+
+impl Shell {
+    fn new(root: &Path) -> Self {
+        Shell { root: root.to_owned(), folder: root.to_owned(), ended: 0 }
+    }
+
+    /// What it prints for a command, with the program on its path.
+    fn types(&mut self, command: &str) -> Vec<String> {
+        let program = Path::new(env!("CARGO_BIN_EXE_tagwarden")).parent().unwrap();
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+        let left = self.root.join(".left");
+        let ended = self.ended;
+        let script = format!("exec 2>&1\ntrap 'pwd > {}' EXIT\n(exit {ended})\n{command}", left.display());
+        let output = Command::new("bash")
+            .args(["--norc", "-c", &script])
+            .current_dir(&self.folder)
+            .env("PATH", path)
+            .env("HOME", &self.root)
+            .env_remove("NO_COLOR")
+            .env_remove("FORCE_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .env_remove("DOCKER_CONFIG")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        self.folder = fs::read_to_string(left).unwrap().trim_end().into();
+        self.ended = output.status.code().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        printed.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
+    }
 }
 
 /// Whether lines are as written, where a line `...` stands for any.

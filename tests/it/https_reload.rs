@@ -208,6 +208,22 @@ async fn a_bad_new_certificate_keeps_the_old_one() {
     assert_eq!(server.metric("tagwarden_certificate_last_reload_successful").await, Some(1.0));
 }
 
+/// `doctor` compares it with the live caBundle.
+#[tokio::test]
+async fn the_health_port_tells_the_certificate_that_new_connections_see() {
+    let server = Setup::default().start();
+    let told = async || {
+        let (status, pem) = server.get("/certificate").await;
+        assert_eq!(status, StatusCode::OK, "{pem}");
+        tagwarden::certs::chain(pem.as_bytes())[0].to_vec()
+    };
+    let before = served(&server).await;
+    assert_eq!(told().await, before);
+    write_pair(server.directory.path(), &server_pair(&server.authority, 86_400));
+    until("the new certificate", async || (served(&server).await != before).then_some(())).await;
+    assert_eq!(told().await, served(&server).await);
+}
+
 /// The Secret that cert-manager writes, as kubelet mounts it: files behind a link that is swapped in one step.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_54_a_mounted_secret_that_changes_is_taken_under_load_and_no_call_fails() {

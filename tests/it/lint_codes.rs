@@ -168,6 +168,9 @@ fn one_cause_is_one_warning() {
         exceptions: [{{id: E, images: [\"registry.example.com/acme/a\"], checks: [tags], expires: 2027-01-01, {EXCEPTION}}}]"
     );
     assert_eq!(codes(&nowhere, &settings), ["TW811"]);
+    // A pattern that is too large is one open question, not one for each rule that lists it.
+    let large = "mode: enforce\nrules:\n  - {images: [\"r.example.com/a\"], tags: ['[ab]*a[ab]{18}', release]}";
+    assert_eq!(codes(large, &settings), ["TW800"]);
     // What a pattern that matches everything swallows needs no warning of its own.
     let everything =
         "mode: enforce\nrules: [{images: [\"r.example.com/a\"], tags: ['.+', release, commit], pin: pods}]";
@@ -190,6 +193,8 @@ fn every_way_to_be_impossible_is_told() {
             format!("mode: enforce\nnamespaces: {{exclude: [\"kube-*\"], selector: {{{selector}}}}}\n{FIRST_PARTY}");
         assert_eq!(codes(&spec, &Settings::default()), ["TW811"], "{selector}");
     }
+    let everywhere = format!("mode: enforce\nnamespaces: {{exclude: [\"*\"]}}\n{FIRST_PARTY}");
+    assert_eq!(codes(&everywhere, &Settings::default()), ["TW811"]);
     let rules = "rules:\n  - {images: [\"registry.example.com/acme/*\"], tags: [release]}\n  - {images: [\"*.r.example.com/a\"], tags: [release]}";
     let exceptions = [
         "images: [\"registry.example.com/acme/a:v1.2.3\"], checks: [tags]",

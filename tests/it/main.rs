@@ -14,6 +14,7 @@ mod cli_check_inputs;
 mod cli_demo;
 mod cli_doctor;
 mod cli_explain;
+mod cli_explain_reasons;
 mod cli_facts;
 mod cli_formats;
 mod cli_generated;
@@ -43,8 +44,10 @@ mod https_reload;
 mod https_reviews;
 mod https_self_managed;
 mod https_support;
+mod integrations;
 mod invariants;
 mod lint_codes;
+mod python;
 mod real_registries;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]

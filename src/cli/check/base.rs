@@ -21,8 +21,9 @@ pub(super) struct Base {
     unchanged: HashSet<PathBuf>,
     /// What the others held, by their real paths.
     files: HashMap<PathBuf, OldFile>,
-    /// Objects of files that are not there any more: whoever moves a file changes no image.
-    moved: HashMap<Identity, String>,
+    /// Objects of files that are not there any more, with what their paths said: whoever moves a file changes no image,
+    /// and whoever moves it into another overlay promotes it.
+    moved: HashMap<(Identity, Overlay), String>,
 }
 
 /// What a file held.
@@ -35,28 +36,44 @@ pub(super) struct OldFile {
 /// What makes two objects the same one: group, kind, namespace as written, name.
 type Identity = (String, String, String, String);
 
+/// The environment and the namespace that a path names.
+pub(super) type Overlay = (Option<String>, Option<String>);
+
 impl Base {
     /// Asks git what the files below the paths were where the present branch left `revision` (their merge base; an
     /// ancestor is its own).
     ///
     /// # Errors
     /// There is no git, no repository, no such revision, or no common history.
-    pub fn read(paths: &[PathBuf], revision: &str, workloads: &Workloads) -> anyhow::Result<Self> {
+    pub fn read(
+        paths: &[PathBuf],
+        revision: &str,
+        workloads: &Workloads,
+        layout: impl Fn(&Path) -> Overlay,
+    ) -> anyhow::Result<Self> {
         let mut base = Base::default();
         let mut seen = HashSet::new();
         for path in paths {
             if path.as_os_str() == "-" {
                 bail!("standard input has no earlier revision: name files, or leave --diff-base out");
             }
-            let repository = Repository::around(path)?;
+            // What is not there is told where it would be read.
+            let Ok(real) = std::fs::canonicalize(path) else { continue };
+            let repository = Repository::around(path, &real)?;
             if seen.insert(repository.top.clone()) {
-                base.add(&repository, revision, workloads)?;
+                base.add(&repository, revision, workloads, &layout)?;
             }
         }
         Ok(base)
     }
 
-    fn add(&mut self, repository: &Repository, revision: &str, workloads: &Workloads) -> anyhow::Result<()> {
+    fn add(
+        &mut self,
+        repository: &Repository,
+        revision: &str,
+        workloads: &Workloads,
+        layout: &impl Fn(&Path) -> Overlay,
+    ) -> anyhow::Result<()> {
         let commit = repository.fork_point(revision)?;
         let changed = repository.changed(&commit)?;
         let mut wanted = Vec::new();
@@ -74,7 +91,8 @@ impl Base {
             if path.exists() {
                 self.files.insert(path, old);
             } else {
-                self.moved.extend(old.objects);
+                let overlay = layout(&path);
+                self.moved.extend(old.objects.into_iter().map(|(identity, json)| ((identity, overlay.clone()), json)));
             }
         }
         Ok(())
@@ -90,12 +108,17 @@ impl Base {
         self.files.get(&std::fs::canonicalize(path).ok()?)
     }
 
-    /// The object as it was, as JSON: in the file that it is in now, else in one that is gone.
-    pub fn object<'b>(&'b self, file: Option<&'b OldFile>, object: &objects::Object<'_>) -> Option<&'b str> {
+    /// The object as it was, as JSON: in the file that it is in now, else in one that is gone and whose path said the same.
+    pub fn object<'b>(
+        &'b self,
+        file: Option<&'b OldFile>,
+        object: &objects::Object<'_>,
+        overlay: &Overlay,
+    ) -> Option<&'b str> {
         let identity = identity(object);
         // An object that a file holds twice has no past: which of them would it be?
         let here = file.and_then(|file| file.objects.get(&identity));
-        here.or_else(|| self.moved.get(&identity)).map(String::as_str)
+        here.or_else(|| self.moved.get(&(identity, overlay.clone()))).map(String::as_str)
     }
 }
 
@@ -147,9 +170,8 @@ struct Repository {
 
 impl Repository {
     /// The one that holds a path.
-    fn around(path: &Path) -> anyhow::Result<Self> {
-        let real = std::fs::canonicalize(path).with_context(|| format!("cannot find {}", files::shown(path)))?;
-        let folder = if real.is_dir() { real.as_path() } else { real.parent().unwrap_or(&real) };
+    fn around(path: &Path, real: &Path) -> anyhow::Result<Self> {
+        let folder = if real.is_dir() { real } else { real.parent().unwrap_or(real) };
         let told = git(folder, &["rev-parse", "--show-toplevel"]).with_context(|| {
             format!("{} is in no git repository, so --diff-base cannot be asked", files::shown(path))
         })?;

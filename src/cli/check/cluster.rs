@@ -8,7 +8,8 @@ use tokio::runtime::Runtime;
 
 use super::judge::{Judge, owner};
 use crate::cli::Surroundings;
-use crate::cli::report::{Located, ObjectName, Report, Running, Said, Subject, shown};
+use crate::cli::report::found::CLUSTER;
+use crate::cli::report::{Located, ObjectName, Passed, PassedImage, Report, Running, Said, Subject, label, shown};
 use crate::cluster::{Cluster, ImagePolicies, Inventory, OwnerName, RunningWorkload, Scope};
 use crate::config::Config;
 use crate::policy::{FindingId, IMAGE_BYTES, ImageVerdict, Labels, List, Request, decide, printable};
@@ -193,6 +194,16 @@ impl Entries {
             report.findings.extend(findings.into_values().map(|finding| located(finding, &object, None, None)));
         }
         for (key, entry) in self.images {
+            if entry.findings.is_empty() && judge.passed == Passed::Listed {
+                let list = &entry.subject;
+                report.passed.push(PassedImage {
+                    file: CLUSTER.into(),
+                    object: Some(object_name(&key.owner)),
+                    label: label(list.list, list.container.as_deref()),
+                    image: list.image.clone(),
+                    skipped: None,
+                });
+            }
             for finding in entry.findings {
                 report.findings.push(located(finding, &key.owner, Some(entry.subject.clone()), Some(entry.pods)));
             }

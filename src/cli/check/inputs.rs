@@ -208,6 +208,7 @@ fn judge_input(input: &Input, judge: &Judge<'_>, layout: Option<&PathPattern>) -
                 environment: captured(ENVIRONMENT),
                 namespace: captured(NAMESPACE),
                 old: judge.base.as_ref().and_then(|base| base.file(path)),
+                is_template: path.ancestors().skip(1).any(files::is_templates),
             };
             judge_text(&name, &text, &origin, judge)
         }
@@ -220,10 +221,13 @@ struct Origin<'a> {
     environment: Option<&'a str>,
     namespace: Option<&'a str>,
     old: Option<&'a OldFile>,
+    /// Below the `templates` of a chart, where a file may be no YAML before it is rendered.
+    is_template: bool,
 }
 
 impl Origin<'_> {
-    const NOWHERE: Origin<'static> = Origin { form: Form::Manifests, environment: None, namespace: None, old: None };
+    const NOWHERE: Origin<'static> =
+        Origin { form: Form::Manifests, environment: None, namespace: None, old: None, is_template: false };
 }
 
 fn broken(problem: &Diagnostic) -> Judged {
@@ -244,7 +248,7 @@ fn judge_text(name: &str, text: &str, origin: &Origin<'_>, judge: &Judge<'_>) ->
     report.summary.files = 1;
     for document in &documents {
         let template: Option<Arc<str>> = document.template.as_deref().map(Into::into);
-        let &Origin { form, environment, namespace, old } = origin;
+        let &Origin { form, environment, namespace, old, .. } = origin;
         let context =
             Context { source: &source, file: &file, template: template.as_ref(), environment, namespace, old };
         if form == Form::Values {
@@ -262,7 +266,9 @@ fn judge_text(name: &str, text: &str, origin: &Origin<'_>, judge: &Judge<'_>) ->
             }
         }
     }
-    if !problems.is_empty() {
+    if !problems.is_empty() && origin.is_template && text.contains("{{") {
+        judged.report.summary.templates.push(name.to_owned());
+    } else if !problems.is_empty() {
         judged.report.summary.broken = 1;
         judged.problems = problems.iter().map(|problem| render(problem, text, Color::Never)).collect();
         judged.report.broken = problems;

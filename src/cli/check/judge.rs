@@ -58,7 +58,8 @@ impl Judge<'_> {
         }
         let Some(namespace) = self.judged_namespace(object.namespace(), context, report) else { return Ok(()) };
         let text = object.node.to_json().to_string();
-        let old = self.base.as_ref().and_then(|base| base.object(context.old, object));
+        let overlay = (context.environment.map(str::to_owned), context.namespace.map(str::to_owned));
+        let old = self.base.as_ref().and_then(|base| base.object(context.old, object, &overlay));
         let collected = self.engine.workloads.read_object(object.group, object.kind, &text, old);
         let images = collected.images();
         let name = object.name();

@@ -35,9 +35,12 @@ impl Outcome {
     }
 }
 
+/// Looks at what was read.
+type Check = fn(&Observed) -> Seen;
+
 /// All checks in the order in which one would look: what does not work first.
 pub(super) fn all(observed: &Observed) -> Vec<Outcome> {
-    let checks: [(&str, fn(&Observed) -> Seen); 17] = [
+    let checks: [(&str, Check); 17] = [
         ("api-server", cluster::api_server),
         ("clocks", cluster::clocks),
         ("configurations", webhooks::there),

@@ -216,9 +216,10 @@ async fn find(
 ) -> Result<Release, String> {
     let mut found: BTreeSet<(String, String)> = BTreeSet::new();
     for configuration in [validating, mutating].into_iter().flatten().flatten().filter(|found| is_ours(found)) {
-        let namespace = list(configuration, "/webhooks").iter().map(|w| text(w, "/clientConfig/service/namespace"));
-        let namespace =
-            namespace.filter(|namespace| !namespace.is_empty()).next().or(wanted.namespace).unwrap_or_default();
+        let mut namespaces =
+            list(configuration, "/webhooks").iter().map(|w| text(w, "/clientConfig/service/namespace"));
+        let named = namespaces.find(|namespace| !namespace.is_empty());
+        let namespace = named.or(wanted.namespace).unwrap_or_default();
         found.insert((text(configuration, "/metadata/name").to_owned(), namespace.to_owned()));
     }
     let deployments = match wanted.namespace {

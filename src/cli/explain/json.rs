@@ -55,8 +55,17 @@ struct ErrorOutput<'e> {
 struct PolicyOutput<'e> {
     name: &'e str,
     applies: bool,
+    /// What its word rests on, step by step.
+    reasons: Vec<ReasonOutput<'e>>,
     rule: Option<&'e str>,
     findings: Vec<FindingOutput<'e>>,
+}
+
+#[derive(Serialize)]
+struct ReasonOutput<'e> {
+    /// `namespaces`, `rule`, `tag`, `mode` or `exception`.
+    about: &'static str,
+    text: &'e str,
 }
 
 /// A tag's digest, or why it is not known. Every key is always there.
@@ -164,6 +173,11 @@ fn output<'e>(explanation: &'e Explanation<'_>) -> Output<'e> {
     let policies = explanation.policies.iter().flatten().map(|step| PolicyOutput {
         name: &step.name,
         applies: step.ruling.is_some(),
+        reasons: step
+            .reasons
+            .iter()
+            .map(|reason| ReasonOutput { about: reason.about.name(), text: &reason.text })
+            .collect(),
         rule: step.ruling.as_ref().and_then(|ruling| ruling.rule.as_deref()),
         findings: step.ruling.iter().flat_map(|ruling| &ruling.findings).map(FindingOutput::new).collect(),
     });

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{Explanation, Fact, Pinned, Step, Written};
 use crate::cli::report::{Located, SHOWN_BYTES};
 use crate::image::{Reference, ReferenceError};
-use crate::policy::{Decision, Source, printable};
+use crate::policy::{About, Decision, Source, printable};
 
 /// Writes the explanation.
 pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -115,10 +115,11 @@ fn policies(explanation: &Explanation<'_>, lines: &mut Lines<'_>) -> io::Result<
 
 fn one_policy(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
     let Some(ruling) = &step.ruling else {
-        return lines.line("policy", &format!("{}: does not apply to this namespace", step.name));
+        lines.line("policy", &format!("{}: does not apply to this namespace", step.name))?;
+        return reasons(step, lines);
     };
     lines.line("policy", &format!("{}: applies", step.name))?;
-    lines.line("  rule", ruling.rule.as_deref().unwrap_or("none names this image"))?;
+    reasons(step, lines)?;
     for located in &ruling.findings {
         finding(located, lines)?;
     }
@@ -126,6 +127,14 @@ fn one_policy(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
         Some(why) => lines.line("  allowed", why),
         None => Ok(()),
     }
+}
+
+fn reasons(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {
+    let name = |about| match about {
+        About::Namespaces => "where",
+        other => other.name(),
+    };
+    step.reasons.iter().try_for_each(|reason| lines.line(&format!("  {}", name(reason.about)), &reason.text))
 }
 
 fn finding(located: &Located, lines: &mut Lines<'_>) -> io::Result<()> {

@@ -30,8 +30,7 @@ pub(super) fn is_wanted(name: &str) -> bool {
 
 /// Whether a directory is looked into. The templates of a chart are no YAML before they are rendered.
 pub(super) fn is_entered(directory: &Path) -> bool {
-    let templates = directory.file_name().is_some_and(|name| name == "templates");
-    !(templates && directory.parent().is_some_and(|chart| chart.join("Chart.yaml").exists()))
+    !files::is_templates(directory)
 }
 
 /// Finds the images of a text. `name` is the file's, without its directory.

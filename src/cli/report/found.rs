@@ -13,6 +13,8 @@ use super::{Located, ObjectName, Place, Report, SHOWN_BYTES, Subject, junit, pla
 use crate::cli::files::STDIN;
 use crate::policy::{FindingId, Level, printable};
 
+/// What stands in the place of a file where a cluster was judged.
+pub(in crate::cli) const CLUSTER: &str = "cluster";
 /// Where findings are described; the part after `#` is their id.
 const FINDINGS_URI: &str = "https://tagwarden.dev/findings";
 /// What a file that could not be judged is called in place of a finding's id.
@@ -113,7 +115,7 @@ pub(super) fn junit(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut suites = Suites::default();
     let findings = &report.findings;
     for of_one in findings.chunk_by(|a, b| key(a) == key(b)) {
-        suites.of(of_one[0].place.as_ref().map_or("", Place::shown)).add_test_case(case(of_one));
+        suites.of(of_one[0].place.as_ref().map_or(CLUSTER, Place::shown)).add_test_case(case(of_one));
     }
     for passed in &report.passed {
         let name = match passed.image.as_str() {

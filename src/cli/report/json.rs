@@ -34,6 +34,7 @@ struct SummaryOutput<'r> {
     notes: &'r [String],
     unchanged_files: usize,
     unchanged_images: usize,
+    templates: &'r [String],
     broken_files: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<RunningOutput<'r>>,
@@ -142,6 +143,7 @@ pub(in crate::cli) fn write(report: &Report, out: &mut dyn Write) -> io::Result<
             notes: &summary.notes,
             unchanged_files: summary.unchanged_files,
             unchanged_images: summary.unchanged_images,
+            templates: &summary.templates,
             broken_files: summary.broken,
             running: summary.running.map(|Running { pods, ended, mirrored, idle }| RunningOutput {
                 pods,
@@ -166,7 +168,7 @@ pub(in crate::cli) fn print(value: &impl Serialize, out: &mut dyn Write) -> io::
     // What acts on a terminal stands in strings only, where it can be escaped; most of it is already.
     let mut rest = text.as_str();
     while let Some(at) = rest.find(|c| harmful(c) && c != '\n') {
-        out.write_all(rest[..at].as_bytes())?;
+        out.write_all(&rest.as_bytes()[..at])?;
         let mut chars = rest[at..].chars();
         let mut units = [0; 2];
         for unit in chars.next().unwrap_or_default().encode_utf16(&mut units) {

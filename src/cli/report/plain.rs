@@ -152,6 +152,10 @@ pub(super) fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for note in &summary.notes {
         writeln!(out, "note: {}", shown(note))?;
     }
+    if !summary.templates.is_empty() {
+        let number = count(summary.templates.len(), "template");
+        writeln!(out, "not judged, {number} of charts, render them (helm template): {}", names(&summary.templates))?;
+    }
     if summary.unchanged_files + summary.unchanged_images > 0 {
         let (files, images) = (count(summary.unchanged_files, "file"), count(summary.unchanged_images, "image"));
         writeln!(out, "not judged, unchanged: {files}, and {images} of other files")?;

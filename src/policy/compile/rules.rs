@@ -72,10 +72,12 @@ pub(super) struct Compiled {
     pub rules: Vec<Rule>,
     pub images: Option<GlobSet>,
     pub rule_of_glob: Vec<usize>,
+    pub globs: Vec<String>,
     pub names: String,
     pub literal_hosts: Vec<String>,
     pub fact_hosts: Vec<String>,
     pub tag_patterns: Option<GlobSet>,
+    pub patterns: Vec<String>,
 }
 
 /// Compiles all rules.
@@ -137,7 +139,8 @@ pub(super) fn compile(
     fact_hosts.dedup();
     let written: Vec<&str> = globs.iter().map(ImageGlob::as_str).collect();
     let names = first_few(&written, SHOWN);
-    Compiled { rules, images, rule_of_glob, names, literal_hosts, fact_hosts, tag_patterns }
+    let written = written.into_iter().map(str::to_owned).collect();
+    Compiled { rules, images, rule_of_glob, globs: written, names, literal_hosts, fact_hosts, tag_patterns, patterns }
 }
 
 /// All patterns as one automaton. Each was checked alone before, so only their sum can fail.

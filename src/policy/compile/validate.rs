@@ -50,10 +50,12 @@ pub(super) fn policy(
         rules: compiled.rules,
         images: compiled.images?,
         rule_of_glob: compiled.rule_of_glob,
+        globs: compiled.globs,
         names: compiled.names,
         literal_hosts: compiled.literal_hosts,
         fact_hosts: compiled.fact_hosts,
         tag_patterns: compiled.tag_patterns?,
+        patterns: compiled.patterns,
         overrides,
         no_exceptions,
         exceptions: exceptions?,
@@ -139,6 +141,23 @@ impl Selector {
         self.0.iter().any(|demand| demand.key != NAME_LABEL)
     }
 
+    /// Why a namespace matches, or the demand that it does not meet; for people.
+    pub fn reason(&self, namespace: &str, labels: Option<&Labels>) -> String {
+        let value = |demand: &Demand| match demand.key == NAME_LABEL {
+            true => Some(namespace),
+            false => labels.and_then(|labels| labels.get(&demand.key)).map(String::as_str),
+        };
+        let known = |demand: &&Demand| labels.is_some() || demand.key == NAME_LABEL;
+        match self.0.iter().filter(known).find(|demand| !demand.holds(value(demand))) {
+            Some(demand) => {
+                let has = value(demand).map_or("does not have it".to_owned(), |value| format!("has {value}"));
+                format!("the selector demands {}, and the namespace {has}", demand.shown())
+            }
+            None if self.0.iter().all(|demand| known(&demand)) => "its labels meet the selector".to_owned(),
+            None => "its labels are not known, so the selector is taken to match".to_owned(),
+        }
+    }
+
     /// Whether a namespace matches. A demand on a label that is not known is taken to hold.
     pub fn matches(&self, namespace: &str, labels: Option<&Labels>) -> bool {
         self.0.iter().all(|demand| {
@@ -151,6 +170,15 @@ impl Selector {
 }
 
 impl Demand {
+    /// `environment In (prod, staging)`.
+    fn shown(&self) -> String {
+        let (key, operator) = (super::super::printable(&self.key, 100), self.operator.name());
+        if self.values.is_empty() {
+            return format!("{key} {operator}");
+        }
+        format!("{key} {operator} ({})", super::super::printable(&self.values.join(", "), 200))
+    }
+
     fn holds(&self, value: Option<&str>) -> bool {
         let listed = value.is_some_and(|value| self.values.iter().any(|v| v == value));
         match self.operator {

@@ -47,7 +47,7 @@ impl Images {
             }
         }
         if !cells.complete {
-            lint.undecided("which rules, globs and exceptions an image can reach");
+            lint.undecided(&lint.written.metadata.name.span, "which rules, globs and exceptions an image can reach");
         }
         let mut reached = vec![false; lint.policy.rules.len()];
         for ((rule, _), glob_reached) in of_rules.iter().zip(&glob_reached) {

@@ -45,7 +45,10 @@ impl Places {
         let samples: Vec<String> = ["default".to_owned()].into_iter().chain(samples).collect();
         let cells = Cells::of(Domain::Namespaces, &patterns, &samples);
         if !cells.complete {
-            lint.undecided("in which namespaces the policy, its overrides and exceptions apply");
+            lint.undecided(
+                &lint.written.metadata.name.span,
+                "in which namespaces the policy, its overrides and exceptions apply",
+            );
         }
         let applying = cells.list.iter().map(|cell| &cell.example).filter(|name| applies(lint.policy, name));
         Places { applying: applying.cloned().collect(), cells, contradiction: selector.and_then(contradiction) }
@@ -88,9 +91,10 @@ impl Places {
                 let exclude = filter.exclude.as_deref().unwrap_or_default();
                 let first = names.first().map(|demand| demand.span).or(filter.include.as_ref().map(|list| &list.span));
                 let span = first.or(exclude.first().map(|text| &text.span)).cloned().unwrap_or(0..0);
-                let label = match names.is_empty() {
-                    true => "every namespace that 'include' names is excluded",
-                    false => "'include' and 'exclude' leave no namespace of such a name",
+                let label = match (names.is_empty(), &filter.include) {
+                    (true, Some(_)) => "every namespace that 'include' names is excluded",
+                    (true, None) => "every namespace is excluded",
+                    (false, _) => "'include' and 'exclude' leave no namespace of such a name",
                 };
                 (span, label.to_owned(), self.excluded(lint, exclude))
             }

@@ -63,7 +63,7 @@ impl Patterns {
                 );
             }
             Matches::Some => {}
-            Matches::Unknown => lint.undecided(&format!("what the pattern '{}' matches", text.value)),
+            Matches::Unknown => lint.undecided(&text.span, "what this pattern matches"),
         }
         matches
     }

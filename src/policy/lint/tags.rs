@@ -58,14 +58,17 @@ pub(super) fn report(images: &Images, places: &Places, patterns: &mut Patterns, 
         let look = || Rc::new(Admitted::of(lint.policy, rule, &list.value, &mut refinements).unwrap_or_default());
         let admitted = known.entry((entries, asks)).or_insert_with(look);
         let admitted = Rc::clone(admitted);
-        if !admitted.complete && is_new {
-            lint.undecided(&format!("what the tags of {} let in", rule.shown));
-        }
         let matches: Vec<Matches> = list
             .value
             .iter()
             .map(|text| if is_pattern(&text.value) { patterns.report(text, lint) } else { Matches::Some })
             .collect();
+        // A pattern that is too large by itself was noted.
+        let of_classes = lint.policy.classes.list.iter().map(|class| patterns.matches(&class.pattern));
+        if !admitted.complete && is_new && matches.iter().copied().chain(of_classes).all(|one| one != Matches::Unknown)
+        {
+            lint.undecided(&list.span, &format!("what the tags of {} let in", rule.shown));
+        }
         if admitted.complete {
             idle_entries(&admitted, &list.value, &matches, lint);
         }

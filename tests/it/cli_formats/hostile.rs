@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::schemas::{valid_gitlab, valid_sarif};
-use super::{DOCUMENTS, POLICY, check, through_python, validate_junit};
+use super::{DOCUMENTS, POLICY, check, validate_junit};
 use crate::cli_support::Scene;
+use crate::python;
 
 /// Ends lines, cells, tags, sections and values; moves the cursor, turns the direction, calls people, makes links, gives
 /// commands to a runner.
@@ -130,7 +131,7 @@ print(json.dumps({
 
 #[test]
 fn a_comment_has_no_markup_link_or_mention_of_others() {
-    let seen: Value = serde_json::from_str(&through_python(RENDER, &[], &output("markdown"))).unwrap();
+    let seen: Value = serde_json::from_str(&python::run(RENDER, &[], &output("markdown"))).unwrap();
     let html = ["</details>", "<br>", "<details><summary>What to do</summary>"];
     assert_eq!(seen["html"], json!(html));
     let links = seen["links"].as_array().unwrap();

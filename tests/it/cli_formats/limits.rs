@@ -56,5 +56,5 @@ fn the_gravest_come_first_in_a_comment() {
     let ran = check(&scene, &["--format", "markdown", "deploy"]);
     let levels: Vec<_> = ran.stdout.lines().filter_map(|line| line.strip_prefix("| :")?.split(':').next()).collect();
     let grave = |level: &&str| ["x", "warning", "information_source"].iter().position(|known| known == level).unwrap();
-    assert!(levels.iter().map(|level| grave(&level)).is_sorted() && levels.len() > 5, "{levels:?}");
+    assert!(levels.iter().map(grave).is_sorted() && levels.len() > 5, "{levels:?}");
 }

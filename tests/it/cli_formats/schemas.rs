@@ -17,11 +17,11 @@ fn valid(validator: &jsonschema::Validator, document: &Value) {
     assert_eq!(errors, [] as [String; 0], "{document:#}");
 }
 
-pub(super) fn valid_sarif(document: &Value) {
+pub(crate) fn valid_sarif(document: &Value) {
     valid(&validator(include_str!("../../data/schemas/sarif-schema-2.1.0.json")), document);
 }
 
-pub(super) fn valid_gitlab(document: &Value) {
+pub(crate) fn valid_gitlab(document: &Value) {
     let validator = validator(include_str!("../../data/schemas/gitlab-codeclimate.json"));
     let violations = document.as_array().unwrap();
     violations.iter().for_each(|violation| valid(&validator, violation));

@@ -117,7 +117,7 @@ fn begins(change: impl FnOnce(&mut Observed), expected: &str) {
     assert!(found.first().is_some_and(|first| first.starts_with(expected)), "expected {expected:?}: {found:#?}");
 }
 
-fn webhook<'o>(observed: &'o mut Observed, index: usize) -> &'o mut Value {
+fn webhook(observed: &mut Observed, index: usize) -> &mut Value {
     &mut observed.validating.as_mut().unwrap()[0]["webhooks"][index]
 }
 

@@ -1,0 +1,231 @@
+//! Why a policy says what it says of an image, step by step, for people.
+//!
+//! Nothing here is on the way to a verdict: the parts of the policy are asked the same questions once more.
+
+use super::compile::{NamespaceFilter, Override, Policy, Rule, Tags};
+use super::show::{IMAGE_BYTES, printable};
+use super::tags::{Tag, built_in};
+use super::{Applied, Check, FindingId, ImageVerdict, Mode, Pinning, PolicySet, Request};
+use crate::image::{NameGlob, Reference};
+
+/// One step to a verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// What of the policy it is about.
+    pub about: About,
+    /// What holds, and which line of the policy says so.
+    pub text: String,
+}
+
+/// What of a policy a reason is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// Whether the policy applies.
+    Namespaces,
+    /// Which rule decides.
+    Rule,
+    /// Whether the tag is let in.
+    Tag,
+    /// What becomes of a violation.
+    Mode,
+    /// Whether an exception lets it in.
+    Exception,
+}
+
+impl About {
+    /// As it is shown: `namespaces`, `rule`, `tag`, `mode`, `exception`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            About::Namespaces => "namespaces",
+            About::Rule => "rule",
+            About::Tag => "tag",
+            About::Mode => "mode",
+            About::Exception => "exception",
+        }
+    }
+}
+
+impl PolicySet {
+    /// The steps of the policy of this name to its verdict on an image of the request; `image` is none where it does not
+    /// apply, or was not asked.
+    #[must_use]
+    pub fn reasons(&self, policy: &str, request: &Request<'_>, image: Option<&ImageVerdict<'_>>) -> Vec<Reason> {
+        let Some(policy) = self.policies.iter().find(|known| known.name == policy) else { return Vec::new() };
+        let mut reasons = vec![Reason { about: About::Namespaces, text: policy.namespaces.reason(request) }];
+        let applied = image.and_then(|image| image.applied.iter().find(|applied| applied.policy == policy.name));
+        if let (Some(image), Some(applied)) = (image, applied) {
+            let look = Look { set: self, policy, request, image, applied };
+            reasons.extend(look.reasons());
+        }
+        reasons
+    }
+}
+
+impl NamespaceFilter {
+    /// Why the policy applies to the request's namespace, or not.
+    fn reason(&self, request: &Request<'_>) -> String {
+        let Some(namespace) = request.namespace else {
+            return "an object outside namespaces is judged by every policy".to_owned();
+        };
+        let shown = printable(namespace, IMAGE_BYTES);
+        let matching = |globs: &[NameGlob]| globs.iter().find(|glob| glob.matches(namespace)).cloned();
+        let included = match &self.include {
+            None => None,
+            Some(globs) => match matching(globs) {
+                None => return format!("no glob of include matches {shown}"),
+                Some(glob) => Some(format!("include {} matches {shown}", quoted(&glob))),
+            },
+        };
+        if let Some(glob) = matching(&self.exclude) {
+            return format!("exclude {} matches {shown}", quoted(&glob));
+        }
+        let selected = self.selector.as_ref().map(|selector| selector.reason(namespace, request.namespace_labels));
+        match (included, selected) {
+            (None, None) if self.exclude.is_empty() => "no namespace is named, so it applies to all".to_owned(),
+            (None, None) => format!("no glob of exclude matches {shown}"),
+            (included, selected) => included.into_iter().chain(selected).collect::<Vec<_>>().join("; "),
+        }
+    }
+}
+
+fn quoted(glob: &NameGlob) -> String {
+    format!("\"{}\"", glob.as_str())
+}
+
+/// One policy's word on one image.
+struct Look<'l> {
+    set: &'l PolicySet,
+    policy: &'l Policy,
+    request: &'l Request<'l>,
+    image: &'l ImageVerdict<'l>,
+    applied: &'l Applied<'l>,
+}
+
+impl Look<'_> {
+    fn reasons(&self) -> Vec<Reason> {
+        let Some(reference) = &self.image.reference else { return self.modes(None) };
+        let mut name = String::new();
+        reference.write_name(&mut name);
+        let mut reasons = Vec::new();
+        let ruling = self.rule(&name, &mut reasons);
+        if let Some((_, rule)) = ruling {
+            reasons.extend(self.tag(rule, reference));
+        }
+        reasons.extend(self.modes(ruling));
+        reasons.extend(self.expired(reference, &name));
+        reasons
+    }
+
+    /// The rule that decided, and the glob by which it was found.
+    fn rule(&self, name: &str, reasons: &mut Vec<Reason>) -> Option<(usize, &Rule)> {
+        let glob = self.policy.images.first_match(name);
+        let decided = self.applied.rule.is_some();
+        let text = match glob {
+            Some(glob) if decided => {
+                let index = self.policy.rule_of_glob[glob];
+                let passed = match index {
+                    0 => String::new(),
+                    1 => ", and the rule before it does not".to_owned(),
+                    more => format!(", and the {more} rules before it do not"),
+                };
+                format!("{} names it by \"{}\"{passed}", self.policy.rules[index].name, self.policy.globs[glob])
+            }
+            // Refused by its shape, before any rule.
+            Some(_) => return None,
+            None if self.policy.allow_unmatched => "none names it, and unmatched is allow".to_owned(),
+            None => format!("none of {} names it, and unmatched is deny", self.policy.rules.len()),
+        };
+        reasons.push(Reason { about: About::Rule, text });
+        let index = self.policy.rule_of_glob[glob?];
+        Some((index, self.policy.rules.get(index)?))
+    }
+
+    /// What lets the tag in, or that nothing does.
+    fn tag(&self, rule: &Rule, reference: &Reference<'_>) -> Option<Reason> {
+        let facts = reference.tag_facts();
+        let mut matched = Vec::new();
+        if let Some(tag) = reference.tag() {
+            self.policy.tag_patterns.all_matches(tag, |id| matched.push(id));
+        }
+        let refused = self.applied.findings.iter().any(|finding| finding.id == FindingId::Tw120);
+        let text = match &rule.tags {
+            _ if refused => return None,
+            Tags::NotFloating => "it does not float, and the rule lists no tags".to_owned(),
+            Tags::Listed { classes, patterns } => {
+                let own = &self.policy.classes;
+                let named = matched.iter().filter(|id| classes.own.contains(id)).find_map(|&id| own.list.get(id));
+                let built = built_in(&facts, own).iter().find(|class| classes.built_in.contains(*class));
+                let pattern =
+                    patterns.iter().find(|id| matched.contains(id)).and_then(|&id| self.policy.patterns.get(id));
+                match (named, built, pattern) {
+                    (Some(class), ..) => format!("class {}, which tags lists", class.name),
+                    (None, Some(class), _) => format!("class {}, which tags lists", class.name()),
+                    (None, None, Some(pattern)) => {
+                        {
+                            // It was checked to be ASCII, and stays as it was written.
+                            let pattern: String = pattern.chars().take(IMAGE_BYTES).collect();
+                            format!("the pattern '{pattern}' matches it")
+                        }
+                    }
+                    (None, None, None) => return None,
+                }
+            }
+        };
+        let tag = Tag { reference, facts: &facts, floating: false, matched: &matched };
+        let text = if reference.tag().is_some() { format!("{}: {text}", tag.written()) } else { text };
+        Some(Reason { about: About::Tag, text })
+    }
+
+    /// Where the mode of each check that said something comes from.
+    fn modes(&self, ruling: Option<(usize, &Rule)>) -> Vec<Reason> {
+        let mut checks: Vec<Check> = self.applied.findings.iter().map(|finding| finding.check).collect();
+        if self.image.pin != Pinning::None && ruling.is_some() {
+            checks.push(Check::Digest);
+        }
+        checks.sort();
+        checks.dedup();
+        checks.iter().map(|check| Reason { about: About::Mode, text: self.mode(ruling, *check) }).collect()
+    }
+
+    fn mode(&self, ruling: Option<(usize, &Rule)>, check: Check) -> String {
+        let index = ruling.map(|(index, _)| index);
+        let number = self.policy.overrides.iter().position(|other| other.is_about(self.request.namespace, index));
+        let of_rule = ruling.and_then(|(_, rule)| {
+            let of_check = rule.modes.of(check).map(|mode| (mode, format!("modes.{} of {}", check.name(), rule.shown)));
+            of_check.or_else(|| rule.mode.map(|mode| (mode, format!("mode of {}", rule.shown))))
+        });
+        let (mode, whence) = match number.and_then(|at| Some((at, self.policy.overrides.get(at)?))) {
+            Some((at, other)) => (other.mode, format!("override {} ({})", at + 1, globs(other))),
+            None => of_rule.unwrap_or_else(|| (self.policy.mode, "spec.mode".to_owned())),
+        };
+        let most = self.set.settings.max_mode;
+        let capped = if mode > most { format!(", lowered to {} by maxMode", most.name()) } else { String::new() };
+        let moved = if check == Check::Moved && mode.min(most) == Mode::Enforce { ", at most warn" } else { "" };
+        format!("{} is {} by {whence}{capped}{moved}", check.name(), mode.name())
+    }
+
+    /// Exceptions that are over and would have let it in.
+    fn expired(&self, reference: &Reference<'_>, name: &str) -> Vec<Reason> {
+        let Some(namespace) = self.request.namespace else { return Vec::new() };
+        let exceptions = &self.policy.exceptions;
+        let mut over = Vec::new();
+        exceptions.automaton.all_matches(name, |id| {
+            let (index, glob) = &exceptions.globs[id];
+            let one = &exceptions.list[*index];
+            let excuses = self.applied.findings.iter().any(|finding| one.checks.contains(&finding.check));
+            let meant = glob.tag().is_none_or(|tag| reference.tag() == Some(tag))
+                && one.namespaces.iter().any(|glob| glob.matches(namespace));
+            if excuses && meant && self.request.now >= one.end {
+                over.push(format!("{} ended: its expires is {}", one.id, one.expires));
+            }
+        });
+        over.sort();
+        over.dedup();
+        over.into_iter().map(|text| Reason { about: About::Exception, text }).collect()
+    }
+}
+
+fn globs(other: &Override) -> String {
+    other.namespaces.iter().map(NameGlob::as_str).collect::<Vec<_>>().join(", ")
+}
