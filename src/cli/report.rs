@@ -13,8 +13,8 @@ mod table;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Deref;
 use std::io::{self, Write};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use clap::ValueEnum;

@@ -251,18 +251,9 @@ impl<'s> Builder<'s> {
         }
     }
 
-    /// What would make the parser and kubectl read different documents, so that neither reading is trusted: text behind
-    /// a NUL byte ends for the parser, and a byte order mark is no part of a document for kubectl wherever it begins.
+    /// What kubectl reads differently, so that neither reading is trusted.
     fn misread(&self, body: &str) -> Option<Diagnostic> {
         let at = |offset: usize, length: usize| self.base + offset..self.base + offset + length;
-        if let Some(nul) = body.find('\0') {
-            let problem = self.source.error(at(nul, 1), "a NUL byte, which no YAML has");
-            return Some(problem.help("the file is damaged, or is UTF-16; save it as UTF-8"));
-        }
-        if let Some(mark) = body.find("\n\u{feff}") {
-            let problem = self.source.error(at(mark + 1, '\u{feff}'.len_utf8()), "a byte order mark inside the text");
-            return Some(problem.help("files were joined; take the mark out"));
-        }
         // YAML 1.1, which kubectl reads, ends a line at these.
         let breaks = |c: char| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
         if let Some((offset, found)) = body.char_indices().find(|(_, c)| breaks(*c)) {

@@ -431,3 +431,93 @@ fn values_that_tell_no_image_are_named() {
     assert!(deferred[0].starts_with("values.yaml: image: it holds an expression of a template"), "{deferred:?}");
     assert!(deferred[1].ends_with("quote it"), "{deferred:?}");
 }
+
+#[test]
+fn a_past_is_what_git_knows_of_the_same_path() {
+    let two_images = format!("{}    image: {GOOD}\n", pod("twice", BAD));
+    let scene = scene(&[
+        ("examples/bad.yaml", &pod("bad", BAD)),
+        ("examples/gone.yaml", &pod("gone", BAD)),
+        ("deploy/ok.yaml", &pod("ok", GOOD)),
+        ("deploy/twice.yaml", &two_images),
+        ("deploy/unseen.yaml", &pod("unseen", GOOD)),
+    ]);
+    git(&scene, &["init", "-q", "-b", "main"]);
+    commit(&scene, "first");
+    git(&scene, &["checkout", "-q", "-b", "feature"]);
+    // A link to an unchanged file, an object from outside the paths, a base that was broken, a file that git leaves alone.
+    std::os::unix::fs::symlink("../examples/bad.yaml", scene.path().join("deploy/link.yaml")).unwrap();
+    std::fs::rename(scene.path().join("examples/gone.yaml"), scene.path().join("deploy/gone.yaml")).unwrap();
+    scene.write("deploy/twice.yaml", pod("twice", BAD).as_bytes());
+    commit(&scene, "feature");
+    git(&scene, &["update-index", "--assume-unchanged", "deploy/unseen.yaml"]);
+    scene.write("deploy/unseen.yaml", pod("unseen", BAD).as_bytes());
+    let ran = check(&scene, &["--format", "json", "--diff-base", "main", "deploy"]);
+    let report = ran.json();
+    let files: Vec<&str> = report["findings"].as_array().unwrap().iter().map(|f| f["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["deploy/gone.yaml", "deploy/link.yaml", "deploy/twice.yaml", "deploy/unseen.yaml"]);
+    assert_eq!(report["summary"]["unchangedFiles"], 1);
+}
+
+#[test]
+fn folders_that_links_lead_to_are_read_by_each_of_their_paths() {
+    let scene = scene(&[("overlays/free-1/pod.yaml", &pod("p", BAD))]);
+    std::os::unix::fs::symlink("free-1", scene.path().join("overlays/shop-prod")).unwrap();
+    std::os::unix::fs::symlink("..", scene.path().join("overlays/free-1/loop")).unwrap();
+    let ran = check(&scene, &["--format", "json", "--layout", "overlays/{namespace}/*.yaml", "overlays"]);
+    let report = ran.json();
+    let namespaces: Vec<&Value> =
+        report["findings"].as_array().unwrap().iter().map(|f| &f["object"]["namespace"]).collect();
+    assert_eq!(namespaces, ["shop-prod"], "the other one is not covered: {report}");
+}
+
+#[test]
+fn an_object_is_judged_as_one_whatever_its_file_is_called() {
+    let manifest = pod("p", BAD).replace("{name: p}", "{name: p, namespace: shop-prod}");
+    let scene = scene(&[
+        ("deploy/values-x.yaml", &manifest),
+        ("deploy/values.yaml", "image: {repository: \"registry.example.com/acme/x@sha256\", tag: aa}\n"),
+    ]);
+    let ran = check(&scene, &["--format", "json", "--values", "values*.yaml", "--namespace", "free-1", "deploy"]);
+    let report = ran.json();
+    assert_eq!((ran.code, &report["findings"][0]["object"]["namespace"]), (1, &json!("shop-prod")));
+    assert_eq!(report["summary"]["images"], 2, "a repository with a part of the digest is one");
+}
+
+#[test]
+fn of_two_places_that_a_layout_fits_the_outer_one_holds() {
+    let path = "overlays/shop-prod/overlays/free-1/pod.yaml";
+    let scene = scene(&[(path, &pod("p", BAD))]);
+    let ran = check(&scene, &["--layout", "overlays/{namespace}/**", "overlays"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+}
+
+#[test]
+fn what_is_undecided_in_warn_fails_nothing() {
+    let policy = POLICY.replace("enforce", "warn");
+    let scene = scene(&[("warn/p.yaml", &policy), ("pod.yaml", &pod("p", "registry.example.com/acme/api:env-dev"))]);
+    for flags in [&[][..], &["--fail-on", "warn"], &["--fail-on", "audit"]] {
+        let ran = scene.run(&[&["check", "--policies", "warn", "--offline"], flags, &["pod.yaml"]].concat());
+        assert_eq!(ran.code, 0, "{flags:?}: {ran:?}");
+    }
+    scene.write("pod.yaml", pod("p", BAD).as_bytes());
+    assert_eq!(scene.run(&["check", "--policies", "warn", "--offline", "--fail-on", "warn", "pod.yaml"]).code, 1);
+}
+
+#[test]
+fn source_lines_on_standard_error_give_the_runner_no_commands() {
+    let scene = scene(&[("gh.yaml", "apiVersion: v1\nkind: Pod\nx: [ \"##[stop-commands]tok\" : : \n")]);
+    let ran = check(&scene, &["gh.yaml"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("## [stop-commands]") && !ran.stderr.contains("##["), "{}", ran.stderr);
+}
+
+#[test]
+fn a_report_takes_the_place_of_a_link_and_leaves_alone_what_it_led_to() {
+    let scene = scene(&[("victim", "dear"), ("pod.yaml", &pod("p", BAD))]);
+    std::os::unix::fs::symlink("victim", scene.path().join("report.json")).unwrap();
+    let ran = check(&scene, &["--format", "json", "--output", "report.json", "pod.yaml"]);
+    assert_eq!(ran.code, 1);
+    assert_eq!(std::fs::read_to_string(scene.path().join("victim")).unwrap(), "dear");
+    assert!(std::fs::read_to_string(scene.path().join("report.json")).unwrap().contains("schemaVersion"));
+}

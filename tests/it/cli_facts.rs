@@ -154,7 +154,11 @@ fn errors_in_facts_are_shown_with_their_places() {
 
     let absent = check(&scene, &["--facts", "nowhere.yaml"], &["r.example.com/acme/approved:v1.0.0"]);
     assert_eq!((absent.code, absent.stdout.as_str()), (2, ""));
-    assert!(absent.stderr.contains("cannot read nowhere.yaml"), "{}", absent.stderr);
+    assert!(
+        absent.stderr.contains("cannot be read: no such file or directory\n--> nowhere.yaml\n"),
+        "{}",
+        absent.stderr
+    );
 }
 
 fn explain(scene: &Scene, flags: &[&str], image: &str) -> Ran {

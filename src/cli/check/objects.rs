@@ -117,6 +117,13 @@ mod tests {
     }
 
     #[test]
+    fn items_of_any_kind_are_objects_of_their_own() {
+        let text = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nitems:\n\
+                    - {apiVersion: v1, kind: Pod, metadata: {name: b}}\n- {name: no object}\n";
+        assert_eq!(seen(text), ["/Pod/b", "/Service/a"]);
+    }
+
+    #[test]
     fn what_is_no_manifest_is_told_apart() {
         assert_eq!(seen("kind: Deployment\nreplicas: 2\n"), ["-"], "a values file may have such a key");
         assert_eq!(seen("image: {repository: nginx}\n"), ["-"]);

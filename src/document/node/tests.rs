@@ -91,8 +91,8 @@ fn what_is_wrong_is_named_with_its_place() {
     assert!(problem(&deep).contains("nested more than 200 levels deep"), "{}", problem(&deep));
     assert!(problem(&"[".repeat(5000)).contains("not valid YAML"), "the parser has a limit of its own");
     assert!(problem("a: {<<: 5}\n").contains("must stand for a map"));
-    assert!(problem("a: 1\n---\nb: \0\n---\nc: 3\n").starts_with("f.yaml:3:4: error: a NUL byte"));
-    assert!(problem("a: 1\n---\n\u{feff}b: 2\n").starts_with("f.yaml:3:1: error: a byte order mark inside"));
+    assert!(problem("a: 1\n---\nb: \0\n---\nc: 3\n").starts_with("f.yaml:3:4: error: not valid YAML: unexpected"));
+    assert!(problem("a: 1\n---\n\u{feff}b: 2\n").contains("a BOM must not appear inside a document"));
     assert_eq!(problem("\u{feff}a: 'x\u{feff}'\n"), "", "at the start, and as a part of a text");
 }
 
@@ -124,4 +124,33 @@ fn streams_keep_documents_before_an_error_and_helm_template_names() {
 fn json_with_tabs_is_read() {
     let root = one("{\n\t\"kind\": \"Pod\",\n\t\"spec\": {\"containers\": [{\"image\": \"a\\u0041\"}]}\n}\n");
     assert_eq!(root.at("spec.containers[0].image").and_then(Node::as_str), Some("aA"));
+}
+
+#[test]
+fn what_kubectl_reads_differently_is_refused_and_its_neighbours_are_read() {
+    for text in ["a: 1\n---#b: 2\n", "a: 1\n---b: 2\n", "a: 1\n---\u{a0}\nb: 2\n"] {
+        assert!(problem(text).starts_with("f.yaml:2:1: error: three dashes with text behind them"), "{text:?}");
+    }
+    for text in
+        ["a: 1\n---\nb: 2\n", "a: 1\n--- # c\nb: 2\n", "a: 1\n---\r\nb: 2\n", "a: |\n  x\n ---#b\n", "a: 1\n---"]
+    {
+        assert_eq!(problem(text), "", "{text:?}");
+    }
+    for wrong in ['\u{85}', '\u{2028}', '\u{2029}'] {
+        assert!(problem(&format!("a: b # ok{wrong}c: d\n")).starts_with("f.yaml:1:10: error: the line break U+"));
+    }
+    assert_eq!(problem("a: \"\\u2028\"\n"), "");
+}
+
+#[test]
+fn a_merge_key_below_a_key_that_it_holds_is_refused_as_the_order_is_read_differently() {
+    let bases = "base: &b {image: x, name: n}\n";
+    for use_of in ["use: {image: own, <<: *b}", "use: {image: own, <<: [{image: y}]}"] {
+        let told = problem(&format!("{bases}{use_of}\n"));
+        assert!(told.contains("'<<' below the key 'image', which it holds too"), "{use_of}: {told}");
+        assert!(told.contains("put '<<' first in the map"), "{told}");
+    }
+    for use_of in ["use: {<<: *b, image: own}", "use: {other: own, <<: *b}", "use: {image: x, <<: *b}"] {
+        assert_eq!(problem(&format!("{bases}{use_of}\n")), "", "{use_of}");
+    }
 }

@@ -35,7 +35,7 @@ fn mistakes_in_config_are_refused_with_their_place() {
         ("{shutdownDealy: 20s}", "/config", "additional properties 'shutdownDealy'"),
         ("{limits: {request: 5}}", "/config/limits", "additional properties 'request'"),
         ("{registries: [{host: a, privat: true}]}", "/config/registries/0", "additional properties 'privat'"),
-        ("{log: {level: loud}}", "/config/log/level", "value must be 'error'"),
+        ("{log: {level: loud}}", "/config/log/level", "value must be one of 'error', 'warn'"),
         ("{limits: {requests: many}}", "/config/limits/requests", "got string, want integer"),
         ("{listen: 5}", "/config/listen", "got number, want object"),
     ] {
