@@ -1,10 +1,8 @@
 //! `check` and what it reads: values files, what paths say, what changed since a revision; `explain` of whole files.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
-use crate::cli_support::{Ran, Scene};
+use crate::cli_support::{Ran, Scene, git};
 
 const POLICY: &str = r#"apiVersion: tagwarden.dev/v1
 kind: ImagePolicy
@@ -138,19 +136,6 @@ fn facts() -> String {
          tags: {{env-prod: \"sha256:{digest}\", v1.4.2: \"sha256:{digest}\"}}\n    \
          images: {{\"sha256:{digest}\": {{labels: {{org.opencontainers.image.version: v1.4.2}}}}}}\n"
     )
-}
-
-/// A git repository in the scene.
-fn git(scene: &Scene, arguments: &[&str]) {
-    let output = Command::new("git")
-        .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
-        .args(arguments)
-        .current_dir(scene.path())
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn commit(scene: &Scene, message: &str) {

@@ -33,6 +33,7 @@ mod cli_usage;
 mod coverage;
 mod diagnostics;
 mod docs;
+mod exit_codes;
 mod hostile;
 mod https_connections;
 mod https_lifecycle;
