@@ -293,6 +293,7 @@ mod tests {
         assert_eq!(ColorChoice::Auto.decide(true, only("NO_COLOR", "1")), Color::Never);
         assert_eq!(ColorChoice::Auto.decide(true, only("NO_COLOR", "")), Color::Always);
         assert_eq!(ColorChoice::Auto.decide(false, only("FORCE_COLOR", "1")), Color::Always);
+        assert_eq!(ColorChoice::Auto.decide(false, only("CLICOLOR_FORCE", "1")), Color::Always);
         assert_eq!(ColorChoice::Auto.decide(false, only("CLICOLOR_FORCE", "0")), Color::Never);
         assert_eq!(ColorChoice::Always.decide(false, only("NO_COLOR", "1")), Color::Always);
         assert_eq!(ColorChoice::Never.decide(true, only("FORCE_COLOR", "1")), Color::Never);

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn links_permissions_and_devices_stay_what_they_are() {
+    fn permissions_and_devices_stay_what_they_are_and_links_give_way() {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
 
         let folder = tempfile::tempdir().unwrap();
@@ -332,8 +332,9 @@ mod tests {
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
         symlink(&real, &link).unwrap();
         replace(&link, |out| out.write_all(b"new")).unwrap();
-        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "old");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file(), "the report takes the place of the link");
+        replace(&real, |out| out.write_all(b"new")).unwrap();
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
 
         replace(Path::new("/dev/null"), |out| out.write_all(b"gone")).unwrap();

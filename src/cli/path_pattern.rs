@@ -21,7 +21,7 @@ impl PathPattern {
     pub fn parse(text: &str) -> Result<Self, String> {
         let relative = text.strip_prefix('/');
         let mut names = Vec::new();
-        let mut regex = if relative.is_some() { r"\A/".to_owned() } else { r"\A(?:.*?/)?".to_owned() };
+        let mut regex = if relative.is_some() { r"\A/".to_owned() } else { r"\A(?:.*?/)??".to_owned() };
         let mut segments = relative.unwrap_or(text).split('/').peekable();
         while let Some(segment) = segments.next() {
             let last = segments.peek().is_none();

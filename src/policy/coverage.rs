@@ -78,11 +78,23 @@ enum Part {
     Exception(String),
 }
 
+impl Part {
+    /// The number of the rule, or of what else it belongs to, among its like; ids of exceptions are unique.
+    const fn number(&self) -> usize {
+        match self {
+            Part::Class(number) | Part::Rule(number) | Part::Override(number) => *number,
+            Part::Images(rule, _) | Part::Tag(rule, _) => *rule,
+            Part::Exception(_) => 0,
+        }
+    }
+}
+
 /// The parts of policies, and which of them verdicts rested on.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
-    /// By file, then by the place in it.
-    items: BTreeMap<(String, usize, What), Item>,
+    /// By file, then by the place in it. Lists that share a YAML anchor stand in one place, and are parts of several
+    /// rules: so the number of the rule, or of what else the part belongs to, is one more key.
+    items: BTreeMap<(String, usize, What, usize), Item>,
 }
 
 impl Coverage {
@@ -198,6 +210,7 @@ impl Listing<'_> {
 
     fn add(&mut self, what: What, rule: Option<&str>, shown: &str, span: &Span, part: Part) {
         let (line, column) = self.source.position(span.start);
+        let place = (self.source.name().to_owned(), span.start, what, part.number());
         let item = Item {
             what,
             policy: self.policy.name.clone(),
@@ -208,7 +221,7 @@ impl Listing<'_> {
             touched: false,
             part,
         };
-        self.coverage.items.insert((self.source.name().to_owned(), span.start, what), item);
+        self.coverage.items.insert(place, item);
     }
 }
 

@@ -26,7 +26,7 @@ pub async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-/// Answers every request with a status code and a JSON body. It ends with the task, and every connection with it.
+/// Answers every request with a status code and a JSON body; a string is text as it stands. It ends with the task, and every connection with it.
 pub fn serve<F, A>(listener: TcpListener, answer: F) -> JoinHandle<()>
 where
     F: Fn(Request<Incoming>) -> A + Clone + Send + 'static,
@@ -47,5 +47,6 @@ where
 
 fn response((code, body): (u16, Value)) -> Response<Full<Bytes>> {
     let response = Response::builder().status(code).header("content-type", "application/json");
-    response.body(body.to_string().into()).unwrap()
+    let body = if let Value::String(text) = body { text } else { body.to_string() };
+    response.body(body.into()).unwrap()
 }

@@ -249,6 +249,32 @@ async fn kinds_that_cannot_be_listed_are_named_and_leave_the_answer_open() {
 }
 
 #[tokio::test]
+async fn a_denial_weighs_more_than_a_kind_that_cannot_be_listed() {
+    let forbidden = json!({"kind": "Status", "code": 403, "message": "replicasets is forbidden"});
+    let (ran, _) = shop().answering("/apis/apps/v1/replicasets", &[(403, forbidden)]).run(&[]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("written: ReplicaSet: replicasets is forbidden"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("error[TW120]"), "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn what_fails_a_check_of_a_cluster_can_be_chosen() {
+    let policy = |mode: &str| POLICY.replace("mode: enforce", &format!("mode: {mode}"));
+    for (mode, arguments, code) in [
+        ("warn", &[][..], 0),
+        ("warn", &["--fail-on", "warn"], 1),
+        ("warn", &["--fail-on", "audit"], 1),
+        ("audit", &["--fail-on", "warn"], 0),
+        ("audit", &["--fail-on", "audit"], 1),
+        ("enforce", &["--fail-on", "warn"], 1),
+    ] {
+        let files = [("policies/acme.yaml", &*policy(mode))];
+        let (ran, _) = shop().run_in(&files, &[&["--offline"], arguments].concat()).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (code, ""), "{mode} {arguments:?}: {}", ran.stdout);
+    }
+}
+
+#[tokio::test]
 async fn one_namespace_can_be_asked_for() {
     let mut script = shop();
     for path in ["/apis/apps/v1/deployments", "/apis/apps/v1/replicasets", "/api/v1/pods"] {

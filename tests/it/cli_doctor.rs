@@ -1,21 +1,43 @@
 //! `tagwarden doctor` as far as it comes without a real cluster: nobody there, nothing installed, nothing that may be read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tagwarden::certs::Authority;
+use tagwarden::document::{Source, parse};
 use tokio::net::TcpListener;
 
 use crate::api_double::{kubeconfig, nobody, serve};
 use crate::cli_support::{Ran, Scene};
+use crate::https_support::now;
 
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
 
 /// Runs doctor against an API server that answers by this function of the path.
 async fn run(arguments: &[&str], answer: impl Fn(&str) -> (u16, Value) + Clone + Send + 'static) -> Ran {
+    run_with_bodies(arguments, move |path, _| answer(path)).await
+}
+
+/// The same with the body of each request, null where it has none.
+async fn run_with_bodies<A>(arguments: &[&str], answer: A) -> Ran
+where
+    A: Fn(&str, &Value) -> (u16, Value) + Clone + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = kubeconfig(listener.local_addr().unwrap());
-    let served = serve(listener, move |request| std::future::ready(answer(request.uri().path())));
+    let served = serve(listener, move |request| {
+        let answer = answer.clone();
+        async move {
+            let path = request.uri().path().to_owned();
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            answer(&path, &serde_json::from_slice(&body).unwrap_or_default())
+        }
+    });
     let scene = Scene::new(&[("kubeconfig", &config)]);
     let mut command = scene.command(&[&["doctor"], arguments].concat());
     command.env("KUBECONFIG", scene.path().join("kubeconfig")).env_remove("KUBERNETES_SERVICE_HOST");
@@ -90,6 +112,7 @@ async fn what_may_not_be_read_is_never_well() {
         _ => forbidden(),
     };
     let ran = run(&["--format", "json"], only_configurations).await;
+    assert_eq!(ran.code, 1, "webhooks are missing, and that weighs more than what could not be checked: {ran:?}");
     let report = ran.json();
     let lines = report["checks"].as_array().unwrap();
     let level = |check: &str| {
@@ -132,6 +155,110 @@ async fn a_check_that_could_not_be_done_is_exit_code_3() {
     assert!(ran.stdout.contains("\n         do: run doctor as somebody who may read it"), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("that could not be done\n"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("problem  "), "{}", ran.stdout);
+}
+
+/// A configuration as the chart has it, with the bundle of an authority.
+fn shipped(text: &str, bundle: &str) -> Value {
+    let (documents, problems) = parse(&Source::new("f", text));
+    assert_eq!(problems, []);
+    let mut configuration = documents[0].root.to_json();
+    for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+        webhook["clientConfig"]["caBundle"] = STANDARD.encode(bundle).into();
+    }
+    configuration
+}
+
+/// A cluster in which nothing is wrong, with these paths answered otherwise.
+fn healthy(otherwise: &[(&str, (u16, Value))]) -> impl Fn(&str, &Value) -> (u16, Value) + Clone + Send + 'static {
+    let authority = Authority::new("ours", now(), 365 * 86_400).unwrap();
+    let served = authority.server(&["tagwarden.tagwarden.svc".to_owned()], now(), 90 * 86_400).unwrap().cert;
+    let labels = json!({"app.kubernetes.io/name": "tagwarden"});
+    let template = json!({"metadata": {"labels": labels}, "spec": {"serviceAccountName": "tagwarden"}});
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    let pod = |name: &str| json!({"metadata": {"name": name, "labels": labels}, "status": ready});
+    let endpoint = |name: &str| json!({"targetRef": {"name": name}, "conditions": {"ready": true}});
+    let validating = shipped(include_str!("../cluster/webhooks/validating.yaml"), authority.pem());
+    let mutating = shipped(include_str!("../cluster/webhooks/mutating.yaml"), authority.pem());
+    let inside = |path: &str| path.replace("{}", "namespaces/tagwarden");
+    let mut answers: BTreeMap<String, (u16, Value)> = [
+        ("/version", version()),
+        (&format!("{ADMISSION}/validatingwebhookconfigurations"), list(&[validating])),
+        (&format!("{ADMISSION}/mutatingwebhookconfigurations"), list(&[mutating])),
+        ("/api/v1/namespaces", list(&[json!({"metadata": {"name": "default"}})])),
+        (
+            "/api/v1/{}/configmaps/tagwarden-config",
+            (200, json!({"data": {"config.yaml": "policies: {maxMode: enforce}\n"}})),
+        ),
+        (
+            "/apis/apps/v1/{}/deployments/tagwarden",
+            (
+                200,
+                json!({"metadata": {"name": "tagwarden", "namespace": "tagwarden"},
+                    "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}}),
+            ),
+        ),
+        ("/api/v1/{}/services/tagwarden", (200, json!({"spec": {"selector": labels, "ports": [{"port": 443}]}}))),
+        ("/apis/discovery.k8s.io/v1/{}/endpointslices", list(&[json!({"endpoints": [endpoint("a"), endpoint("b")]})])),
+        ("/apis/policy/v1/{}/poddisruptionbudgets", list(&[json!({"spec": {"selector": {"matchLabels": labels}}})])),
+        ("/api/v1/{}/pods", list(&[pod("a"), pod("b")])),
+        ("/api/v1/namespaces/default/pods", (201, json!({"kind": "Pod"}))),
+    ]
+    .map(|(path, answer)| (inside(path), answer))
+    .into();
+    answers.extend(otherwise.iter().map(|(path, answer)| (inside(path), answer.clone())));
+    let dry_runs = Arc::new(AtomicUsize::new(0));
+    move |path, body| {
+        if path == "/api/v1/namespaces/default/pods" {
+            dry_runs.fetch_add(1, Ordering::Relaxed);
+        }
+        match (answers.get(path), path.rsplit_once("/proxy/").map(|(_, page)| page)) {
+            (Some(answer), _) => answer.clone(),
+            (None, Some("readyz")) => (200, json!("[+]policies ok\nok\n")),
+            (None, Some("certificate")) => (200, json!(served)),
+            (None, Some("metrics")) => {
+                let heard = dry_runs.load(Ordering::Relaxed);
+                let metrics = format!(
+                    "tagwarden_policy_info{{policy=\"acme\",hash=\"0123\"}} 1\n\
+                     tagwarden_build_info{{version=\"0.1.0\"}} 1\n\
+                     tagwarden_admission_requests_total{{endpoint=\"validate\",dry_run=\"true\"}} {heard}\n"
+                );
+                (200, json!(metrics))
+            }
+            (None, None) if path.ends_with("/subjectaccessreviews") => {
+                let asked = &body["spec"]["resourceAttributes"];
+                let right = |key: &str| asked[key].as_str().unwrap().to_owned();
+                let surprising = ["list secrets", "create pods", "create clusterrolebindings"].contains(&&*format!(
+                    "{} {}",
+                    right("verb"),
+                    right("resource")
+                ));
+                (201, json!({"status": {"allowed": !surprising && right("verb") != "delete"}}))
+            }
+            _ if path.starts_with("/apis/apps/v1/") => list(&[]),
+            _ => absent(),
+        }
+    }
+}
+
+/// Exit code 0: everything was looked at. A problem is 1, also where something else could not be checked.
+#[tokio::test]
+async fn a_healthy_installation_is_exit_code_0_and_a_problem_weighs_more_than_what_is_unknown() {
+    let budgets = ("/apis/policy/v1/{}/poddisruptionbudgets", forbidden());
+    let service = ("/api/v1/{}/services/tagwarden", absent());
+    for (otherwise, code, levels) in [
+        (&[][..], 0, &[][..]),
+        (std::slice::from_ref(&budgets), 3, &["unknown"]),
+        (std::slice::from_ref(&service), 1, &["problem"]),
+        (&[budgets.clone(), service.clone()], 1, &["problem", "unknown"]),
+    ] {
+        let ran = run_with_bodies(&["--format", "json"], healthy(otherwise)).await;
+        let report = ran.json();
+        let mut seen: Vec<&str> =
+            report["checks"].as_array().unwrap().iter().map(|line| line["level"].as_str().unwrap()).collect();
+        seen.retain(|level| *level != "ok");
+        seen.sort_unstable();
+        assert_eq!((ran.code, seen.as_slice()), (code, levels), "{report:#}");
+    }
 }
 
 /// A replica that is not ready answers with a status that clients of Kubernetes like to ask about again.

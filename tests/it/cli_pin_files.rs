@@ -136,7 +136,7 @@ fn scalar() -> impl Strategy<Value = (String, String)> {
 /// A container in some layout, indented by two spaces: before, and after.
 fn container() -> impl Strategy<Value = (String, String)> {
     let space = || select(vec!["", " ", "    "]);
-    let comment = || select(vec!["", " # c", "   # image: registry.example.com/acme/api:v1.4.2", " #\té\u{2028}"]);
+    let comment = || select(vec!["", " # c", "   # image: registry.example.com/acme/api:v1.4.2", " #\té\u{200b}"]);
     let above = || select(vec!["", "    args: [\"a:1\", 'it''s', \"#\"]\n", "\n", "    # image: x:1\n\n"]);
     let further =
         || select(vec!["", "\n", "    # image: x:1\n", "    command:\n    - registry.example.com/acme/api:v1.4.2\n"]);

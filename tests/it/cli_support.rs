@@ -64,10 +64,29 @@ impl Scene {
         for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"] {
             command.env_remove(proxy);
         }
+        outside_hooks(&mut command);
         command.env_remove("NO_COLOR").env_remove("FORCE_COLOR").env_remove("CLICOLOR_FORCE");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
+}
+
+/// Takes away what git tells its hooks, so that a test run from one does not write to the repository around it.
+pub fn outside_hooks(command: &mut Command) -> &mut Command {
+    ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX"].into_iter().fold(command, Command::env_remove)
+}
+
+/// Runs git in a scene, as somebody, and without anybody's configuration.
+pub fn git(scene: &Scene, arguments: &[&str]) {
+    let mut command = Command::new("git");
+    command
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
+        .args(arguments)
+        .current_dir(scene.path())
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null");
+    let output = outside_hooks(&mut command).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl From<Output> for Ran {

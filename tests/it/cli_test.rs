@@ -327,6 +327,24 @@ fn a_threshold_that_is_missed_fails_and_several_files_add_up() {
     }
 }
 
+/// What two rules share by an anchor is a part of each.
+#[test]
+fn a_list_behind_an_anchor_counts_for_every_rule_that_has_it() {
+    let policy = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nmetadata: {name: p}\nspec:\n  mode: enforce\n  rules:\n    \
+        - {name: one, images: [\"r.example.com/one/**\"], tags: &t [release, commit]}\n    \
+        - {name: two, images: [\"r.example.com/two/**\"], tags: *t }\n";
+    let tests = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicyTest\npolicies: [p.yaml]\nnow: 2026-03-01T00:00:00Z\ncases:\n  \
+        - {image: \"r.example.com/one/api:v1.0.0\", expect: allow}\n  \
+        - {image: \"r.example.com/one/api:4f2a1b0\", expect: allow}\n";
+    let ran = test(&Scene::new(&[("p.yaml", policy), ("p.test.yaml", tests)]), &["--coverage", "--quiet", "."]);
+    insta::assert_snapshot!(ran.stdout, @r"
+    not touched: p.yaml:7:63: tag release of rule two, policy p
+    not touched: p.yaml:7:72: tag commit of rule two, policy p
+    not touched: p.yaml:8:14: rule two, policy p
+    coverage: 3 of 6 parts touched, 50.0 %
+    ");
+}
+
 #[test]
 fn the_tests_beside_the_example_policies_pass_and_touch_every_part() {
     let root = env!("CARGO_MANIFEST_DIR");

@@ -158,6 +158,36 @@ fn settings_and_configuration_decide_verdicts() {
     assert!(told.stdout.contains("see every step (without the 'settings' of this file): tagwarden"), "{}", told.stdout);
 }
 
+/// Two images in one manifest, under limits of one image and of two, and of the length of one of them.
+#[test]
+fn limits_of_the_configuration_decide_verdicts() {
+    for (limits, ids) in [
+        ("limits: {images: 1}", "[TW197]"),
+        ("limits: {images: 2}", "[TW110]"),
+        ("limits: {referenceBytes: 30}", "[TW110, TW197]"),
+        ("", "[TW110]"),
+    ] {
+        let case = |ids: &str| {
+            let text = format!(
+                "apiVersion: tagwarden.dev/v1\nkind: ImagePolicyTest\npolicies: [strict.yaml]\nnow: 2026-03-01T00:00:00Z\n\
+                 config: server.yaml\nnamespaces: {{shop: {{labels: {{tier: app}}}}}}\n\
+                 cases: [{{name: c, manifest: m/pod.yaml, namespace: shop, expect: deny, ids: {ids}}}]\n"
+            );
+            let config = format!("policies: {{maxMode: enforce}}\ntrustedNamespaceLabels: [tier]\n{}", limits);
+            run(&text, &[("server.yaml", &config)])
+        };
+        for said in ["[TW197]", "[TW110]", "[TW110, TW197]"] {
+            let ran = case(said);
+            assert_eq!(
+                (ran.code, ran.stderr.as_str()),
+                (i32::from(said != ids), ""),
+                "{limits}: {said}: {}",
+                ran.stdout
+            );
+        }
+    }
+}
+
 /// Wrong in every line of the cases; the schema knows the first ones too.
 const MISTAKES: &[(&str, &str, bool)] = &[
     ("image: a, expect: denied", "'denied' is not a value of this key", true),

@@ -19,6 +19,7 @@ fn help_and_version_go_to_standard_output() {
         "pin",
         "init",
         "schema",
+        "doctor",
         "demo",
         "completions",
         "man",
@@ -90,6 +91,28 @@ fn the_schemas_of_files_are_printed() {
     let test = scene.run(&["schema", "test"]).json();
     assert!(test["properties"]["cases"].is_object() && test["additionalProperties"] == false, "{test}");
     assert!(config["properties"]["shutdownDelay"].is_object() && config["additionalProperties"] == false, "{config}");
+}
+
+/// A deny is shown in red where there is colour at all.
+#[test]
+fn no_color_wins_over_what_forces_colour() {
+    let policy = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nmetadata: {name: p}\n\
+                  spec: {mode: enforce, rules: [{images: [\"**\"]}]}\n";
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: nginx}]}\n";
+    let scene = Scene::new(&[("p/p.yaml", policy), ("pod.yaml", pod)]);
+    for (variables, colored) in [
+        (&[][..], false),
+        (&["FORCE_COLOR"], true),
+        (&["CLICOLOR_FORCE"], true),
+        (&["FORCE_COLOR", "NO_COLOR"], false),
+        (&["CLICOLOR_FORCE", "NO_COLOR"], false),
+    ] {
+        let mut command = scene.command(&["check", "--policies", "p", "pod.yaml"]);
+        command.envs(variables.iter().map(|variable| (variable, "1")));
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), said.contains('\u{1b}')), (Some(1), colored), "{variables:?}: {said:?}");
+    }
 }
 
 #[test]

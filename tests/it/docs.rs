@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::cli_support::outside_hooks;
+
 /// Folders that a document's commands may use.
 const COPIED: [&str; 3] = ["policies", "charts", "docs"];
 
@@ -58,7 +60,7 @@ fn every_console_block_of_every_document_is_what_happens() {
             fs::write(&document, lines.join("\n") + "\n").unwrap();
         }
     }
-    assert!(run > 20, "{run} commands in all documents");
+    assert!(run >= 60, "{run} commands in all documents");
     assert!(wrong.is_empty() || std::env::var_os("UPDATE_DOCS").is_some(), "{}", wrong.join("\n"));
 }
 
@@ -141,7 +143,8 @@ impl Shell {
         let left = self.root.join(".left");
         let ended = self.ended;
         let script = format!("exec 2>&1\ntrap 'pwd > {}' EXIT\n(exit {ended})\n{command}", left.display());
-        let output = Command::new("bash")
+        let mut shell = Command::new("bash");
+        shell
             .args(["--norc", "-c", &script])
             .current_dir(&self.folder)
             .env("PATH", path)
@@ -150,9 +153,8 @@ impl Shell {
             .env_remove("FORCE_COLOR")
             .env_remove("CLICOLOR_FORCE")
             .env_remove("DOCKER_CONFIG")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+            .stdin(Stdio::null());
+        let output = outside_hooks(&mut shell).output().unwrap();
         self.folder = fs::read_to_string(left).unwrap().trim_end().into();
         self.ended = output.status.code().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
@@ -169,6 +171,51 @@ fn agrees(written: &[String], printed: &[String]) -> bool {
             printed.split_first().is_some_and(|(line, more)| line == first.trim_end() && agrees(rest, more))
         }
     }
+}
+
+#[test]
+fn every_link_within_the_repository_leads_to_a_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut followed = 0;
+    let mut dead = Vec::new();
+    let ours = documents(root);
+    for document in ours.iter().filter(|path| path.ends_with("README.md") || path.parent() == Some(&root.join("docs")))
+    {
+        for (line, target) in links(&fs::read_to_string(document).unwrap()) {
+            followed += 1;
+            if !document.parent().unwrap().join(&target).exists() {
+                dead.push(format!("{}:{line}: there is no {target}", document.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(followed > 40, "{followed} links in all documents");
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+}
+
+/// Line, from 1, and target of each relative link, without its anchor. What stands in a block of code is none.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let mut links = Vec::new();
+    let mut inside = false;
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+        } else if !inside {
+            let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+            let files = targets.map(|target| target.split('#').next().unwrap_or_default());
+            let relative =
+                files.filter(|file| !file.is_empty() && !file.contains("://") && !file.starts_with("mailto:"));
+            links.extend(relative.map(|file| (number + 1, file.to_owned())));
+        }
+    }
+    links
+}
+
+#[test]
+fn links_are_found() {
+    let text = "[a](a.md) [b](../b/#c)\n```\n[x](x.md)\n```\n[d](#d) [e](https://e.example.com/e.md)\n[f](f.md#g)\n";
+    let seen = links(text);
+    let seen: Vec<_> = seen.iter().map(|(line, target)| (*line, target.as_str())).collect();
+    assert_eq!(seen, [(1, "a.md"), (1, "../b/"), (6, "f.md")]);
 }
 
 #[test]

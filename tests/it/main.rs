@@ -34,6 +34,7 @@ mod coverage;
 mod diagnostics;
 mod docs;
 mod editor;
+mod exit_codes;
 mod hostile;
 mod https_connections;
 mod https_lifecycle;

@@ -57,7 +57,9 @@ fn command(problem: &Problem) -> String {
         }
     }
     properties.push(format!("title={}", property(&format!("{} {}", problem.id, problem.title))));
-    let lines = std::iter::once(problem.message.as_str()).chain(problem.details());
+    // Where there is no file, the object is the place.
+    let object = problem.object.as_deref().filter(|_| problem.site.is_none());
+    let lines = std::iter::once(problem.message.as_str()).chain(object).chain(problem.details());
     let message = lines.map(data).collect::<Vec<_>>().join("%0A");
     format!("::{name} {}::{message}", properties.join(","))
 }

@@ -109,7 +109,8 @@ impl<'r> Run<'r> {
         self.judge(&request, &collected.images(), container)
     }
 
-    /// How many images the verdict is about.
+    /// How many images the case is about. One with more than the limits allow is refused as a whole, so it is not the
+    /// verdict's images that count.
     fn judge(&mut self, request: &Request<'_>, images: &[ImageUse<'_>], container: Option<&str>) -> usize {
         let Loaded { file, policies, .. } = self.loaded;
         let mut verdict = file.verdict(policies, request, images);
@@ -119,7 +120,8 @@ impl<'r> Run<'r> {
         if let Some(coverage) = &mut self.coverage {
             coverage.touch(policies, request, &verdict);
         }
-        self.seen.add(&verdict)
+        self.seen.add(&verdict);
+        images.iter().filter(|image| container.is_none() || image.container == container).count()
     }
 
     fn no_container(&self, container: &Text, manifest: &Text, objects: &[Object]) -> Diagnostic {

@@ -132,7 +132,7 @@ fn what_kubectl_reads_differently_is_refused_and_its_neighbours_are_read() {
         assert!(problem(text).starts_with("f.yaml:2:1: error: three dashes with text behind them"), "{text:?}");
     }
     for text in
-        ["a: 1\n---\nb: 2\n", "a: 1\n--- # c\nb: 2\n", "a: 1\n---\r\nb: 2\n", "a: |\n  x\n ---#b\n", "a: 1\n---"]
+        ["a: 1\n---\nb: 2\n", "a: 1\n--- # c\nb: 2\n", "a: 1\n---\r\nb: 2\n", "a: |\n  x\n  ---#b\n", "a: 1\n---"]
     {
         assert_eq!(problem(text), "", "{text:?}");
     }

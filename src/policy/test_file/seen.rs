@@ -72,11 +72,11 @@ impl Seen {
         self.decide(Decision::Allow);
     }
 
-    /// Takes in the verdict on an object, and hands back how many images it is about.
+    /// Takes in the verdict on an object.
     ///
     /// Images may have been taken out of the verdict: then those that are left decide, and what is wrong with the object
     /// as a whole.
-    pub fn add(&mut self, verdict: &Verdict<'_>) -> usize {
+    pub fn add(&mut self, verdict: &Verdict<'_>) {
         for image in &verdict.images {
             self.decide(image.decision);
             self.findings.extend(image.findings().map(|finding| SeenFinding::of(finding, Some(image.image))));
@@ -89,7 +89,6 @@ impl Seen {
             self.decide(finding.mode.into());
             self.findings.push(SeenFinding::of(finding, None));
         }
-        verdict.images.len()
     }
 
     fn decide(&mut self, decision: Decision) {

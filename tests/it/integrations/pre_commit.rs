@@ -4,14 +4,14 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{ours, path_with, pod, program_folder, repository, snippet};
-use crate::cli_support::{Ran, Scene};
+use crate::cli_support::{Ran, Scene, outside_hooks};
 use crate::python;
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
     let mut command = Command::new("git");
     command.args(identity).args(arguments).current_dir(folder).env("GIT_CONFIG_GLOBAL", "/dev/null");
-    let output = command.output().unwrap();
+    let output = outside_hooks(&mut command).output().unwrap();
     assert!(output.status.success(), "git {arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
