@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::cli_support::{Ran, Scene};
+use crate::cli_support::{Ran, Scene, copy_binary};
 
 const POLICY: &str = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nmetadata: {name: acme}\nspec:\n  mode: enforce\n  \
     rules: [{images: [\"registry.example.com/acme/**\"], tags: [release]}]\n";
@@ -238,7 +238,7 @@ fn what_may_not_be_read_is_told_by_every_verb() {
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let program = tempfile::tempdir().unwrap();
     mode(program.path(), 0o755);
-    fs::copy(env!("CARGO_BIN_EXE_tagwarden"), program.path().join("tagwarden")).unwrap();
+    copy_binary(&program.path().join("tagwarden"));
     for role in ROLES {
         let scene = scene(&(role.beside)());
         mode(scene.path(), 0o755);

@@ -10,7 +10,7 @@ use std::process::Command;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::cli_support::{Ran, Scene};
+use crate::cli_support::{Ran, Scene, copy_binary};
 
 const IMAGE: &str = "registry.example.com/acme/api:v1.4.2";
 const DIGEST: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -304,7 +304,7 @@ fn a_directory_that_may_not_be_written_is_told() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o555)).unwrap();
     // Root may write everywhere, so somebody else has to try; the program is taken along to where he can run it.
     let program = scene.path().join("tagwarden");
-    fs::copy(env!("CARGO_BIN_EXE_tagwarden"), &program).unwrap();
+    copy_binary(&program);
     let mut command = Command::new(&program);
     command.args(["pin", "--facts", "facts.yaml", "--write", "d/pod.yaml"]).current_dir(scene.path());
     if fs::metadata(scene.path()).unwrap().uid() == 0 {

@@ -89,6 +89,13 @@ pub fn git(scene: &Scene, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Copies the binary to where somebody else may run it. Another process writes it: held open for writing by this one, the
+/// file could pass into a child that another test starts just then, and not be run ("text file busy").
+pub fn copy_binary(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tagwarden")).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         Ran {
