@@ -15,6 +15,7 @@ mod hook;
 mod init;
 mod lint;
 mod man;
+mod objects;
 mod outputs;
 mod path_pattern;
 mod pin;

@@ -4,7 +4,6 @@ mod base;
 mod cluster;
 mod inputs;
 mod judge;
-pub(super) mod objects;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +23,6 @@ use crate::policy::Mode;
 use base::Base;
 use inputs::{ENVIRONMENT, NAMESPACE, Patterns};
 use judge::Judge;
-pub(super) use judge::owner;
 
 /// The arguments of `check`.
 #[derive(Debug, Args)]

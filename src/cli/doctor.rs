@@ -8,8 +8,9 @@ mod observe;
 mod output;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::report::Format;
 use super::{Exit, Surroundings, written};
 use crate::cluster::Cluster;
 pub use causes::{Cause, Level, causes};
@@ -38,17 +39,7 @@ pub struct DoctorArgs {
     name: Option<String>,
     /// The output's format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    format: DoctorFormat,
-}
-
-/// The formats of `doctor`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum DoctorFormat {
-    /// For people
-    #[default]
-    Plain,
-    /// For programs
-    Json,
+    format: Format,
 }
 
 pub(super) fn run(args: &DoctorArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
@@ -66,8 +57,8 @@ pub(super) fn run(args: &DoctorArgs, surroundings: &mut Surroundings<'_>) -> any
     let outcomes = checks::all(&observed);
     let exit = outcomes.iter().map(|outcome| exit_of(outcome.level())).fold(Exit::Clean, Exit::and);
     let told = match args.format {
-        DoctorFormat::Plain => output::plain(&observed.release, &outcomes, surroundings),
-        DoctorFormat::Json => output::json(&observed.release, &outcomes, surroundings),
+        Format::Plain => output::plain(&observed.release, &outcomes, surroundings),
+        Format::Json => output::json(&observed.release, &outcomes, surroundings),
     };
     written(told, exit)
 }

@@ -6,12 +6,11 @@ mod text;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::check::owner;
 use super::engine::{Engine, EngineArgs};
 use super::facts::Learner;
-use super::report::{Located, Subject};
+use super::report::{Format, Located, Subject, owner};
 use super::{Exit, Surroundings, written};
 use crate::image::{Reference, ReferenceError, Refusal};
 use crate::policy::{
@@ -42,17 +41,7 @@ pub struct ExplainArgs {
     engine: EngineArgs,
     /// The output's format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    format: ExplainFormat,
-}
-
-/// The formats of an explanation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum ExplainFormat {
-    /// For people
-    #[default]
-    Plain,
-    /// For programs, with a schemaVersion
-    Json,
+    format: Format,
 }
 
 /// All steps, for either format.
@@ -141,8 +130,8 @@ pub(super) fn run(args: &ExplainArgs, surroundings: &mut Surroundings<'_>) -> an
         None => by_shape(args, image, &engine.settings),
     };
     let printed = match args.format {
-        ExplainFormat::Plain => text::write(&explanation, surroundings.out),
-        ExplainFormat::Json => json::write(&explanation, surroundings.out),
+        Format::Plain => text::write(&explanation, surroundings.out),
+        Format::Json => json::write(&explanation, surroundings.out),
     };
     written(printed, exit(explanation.decision))
 }

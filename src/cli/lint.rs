@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 
 use super::engine::configuration;
 use super::outputs::Outputs;
-use super::report::plain::count;
+use super::report::count;
 use super::report::{github, gitlab, sarif};
 use super::{Exit, Surroundings, files};
 use crate::config::Overrides;

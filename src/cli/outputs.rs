@@ -91,11 +91,17 @@ fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), None),
         Err(error) => return Err(error),
     };
-    let (temporary, file) = beside(&target)?;
-    let done = permissions
-        .map_or(Ok(()), |permissions| file.set_permissions(permissions))
-        .and_then(|()| filled(file, fill))
-        .and_then(|()| fs::rename(&temporary, &target));
+    take_place(&target, |file, _| {
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))?;
+        filled(file, fill)
+    })
+}
+
+/// Puts what is written to a new file into the place of `target`, once all of it is written. `write` is given the path of
+/// the new one, too; where it fails nothing of that stays.
+pub(super) fn take_place(target: &Path, write: impl FnOnce(File, &Path) -> io::Result<()>) -> io::Result<()> {
+    let (temporary, file) = beside(target)?;
+    let done = write(file, &temporary).and_then(|()| fs::rename(&temporary, target));
     if done.is_err() {
         // The first error is the one to report.
         let _ = fs::remove_file(&temporary);
@@ -110,7 +116,7 @@ fn filled(file: File, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io
 }
 
 /// A new file in the folder of another. Its name begins with a dot, so that no verb takes it for an input.
-pub(super) fn beside(target: &Path) -> io::Result<(PathBuf, File)> {
+fn beside(target: &Path) -> io::Result<(PathBuf, File)> {
     let mut attempt = 0;
     loop {
         let path = target.with_file_name(format!(".tagwarden-{}-{attempt}.tmp", std::process::id()));

@@ -15,7 +15,7 @@ use super::report::shown;
 use super::{Progress, Surroundings};
 use crate::metrics::Metrics;
 use crate::registry::credentials::{CallerCredentials, docker_config_of_caller};
-use crate::registry::{Asker, Resolver, Settings};
+use crate::registry::{Asker, FailureKind, Resolver, Settings};
 
 /// For everything that is asked for one object (or one image of `resolve`).
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -84,6 +84,27 @@ impl Registries {
             }
             answer.await
         })
+    }
+}
+
+/// What to do where a registry did not tell about an image.
+pub(super) fn remedy(kind: FailureKind, host: &str) -> String {
+    match kind {
+        FailureKind::NotFoundOrNoAccess | FailureKind::Unauthorized => {
+            format!(
+                "check the name and the tag; for a private image `docker login {host}`, or 'credentials' in --config"
+            )
+        }
+        FailureKind::RateLimited { .. } => {
+            format!("ask again later, or as somebody who may ask more: `docker login {host}`")
+        }
+        FailureKind::Timeout => "ask again; where the registry is slow, 'timeouts' in --config".to_owned(),
+        FailureKind::Unreachable => {
+            "check the name and the network; an address inside your network needs 'private: true' in --config"
+                .to_owned()
+        }
+        FailureKind::Tls => "name the authority of its certificate as 'ca' in --config".to_owned(),
+        FailureKind::Protocol => "whoever runs the registry, or a proxy in front of it, has to look".to_owned(),
     }
 }
 

@@ -22,7 +22,9 @@ use clap::ValueEnum;
 use super::Screen;
 use crate::document::{Diagnostic, Excerpt, Source, Span};
 use crate::image::Reference;
-use crate::policy::{Check, Facts, Finding, FindingId, ImageVerdict, Level, List, Mode, Owner, Resolved, printable};
+use crate::policy::{
+    Check, Facts, Finding, FindingId, ImageVerdict, Level, List, Mode, Owner, PolicySet, Resolved, printable,
+};
 
 /// Bytes of an image as written that are shown on a line of its own; a reference may have 4 KiB.
 pub(super) const SHOWN_BYTES: usize = 512;
@@ -350,6 +352,16 @@ pub(super) struct Located {
     pub owner: Owner,
     /// Pods that run this image of this object; none where no cluster was asked.
     pub pods: Option<usize>,
+}
+
+/// Whom a policy names as its owner.
+pub(super) fn owner(policies: &PolicySet, policy: &str) -> Owner {
+    policies.owner(policy).cloned().unwrap_or_default()
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// An object's name as people say it.

@@ -11,13 +11,13 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::engine::configuration;
-use super::registries::{DEADLINE, Registries};
+use super::registries::{DEADLINE, Registries, remedy};
 use super::report::{Format, canonical};
 use super::{Exit, Surroundings, written};
 use crate::config::Overrides;
 use crate::image::{Reference, Refusal};
 use crate::policy::{FindingId, NonCanonicalHost, Settings};
-use crate::registry::{Description, Failure, FailureKind};
+use crate::registry::{Description, Failure};
 
 /// The arguments of `resolve`.
 #[derive(Debug, Args)]
@@ -165,27 +165,6 @@ fn undecided(failure: &Failure, host: &str) -> Wrong {
     }
 }
 
-/// What to do where a registry did not tell about an image.
-pub(super) fn remedy(kind: FailureKind, host: &str) -> String {
-    match kind {
-        FailureKind::NotFoundOrNoAccess | FailureKind::Unauthorized => {
-            format!(
-                "check the name and the tag; for a private image `docker login {host}`, or 'credentials' in --config"
-            )
-        }
-        FailureKind::RateLimited { .. } => {
-            format!("ask again later, or as somebody who may ask more: `docker login {host}`")
-        }
-        FailureKind::Timeout => "ask again; where the registry is slow, 'timeouts' in --config".to_owned(),
-        FailureKind::Unreachable => {
-            "check the name and the network; an address inside your network needs 'private: true' in --config"
-                .to_owned()
-        }
-        FailureKind::Tls => "name the authority of its certificate as 'ca' in --config".to_owned(),
-        FailureKind::Protocol => "whoever runs the registry, or a proxy in front of it, has to look".to_owned(),
-    }
-}
-
 impl Resolution<'_> {
     fn exit(&self) -> Exit {
         match &self.finding {
@@ -214,6 +193,7 @@ impl Resolution<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::FailureKind;
 
     /// `ID reason help` of what reading finds, or nothing.
     fn found(image: &str, settings: &Settings) -> String {

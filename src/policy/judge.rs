@@ -1,6 +1,6 @@
 //! Who judges: the policies that apply to a request, and how a violation becomes a finding with its mode and exception.
 
-use super::compile::{Policy, Rule};
+use super::compile::{Override, Policy, Rule};
 use super::file::OnUnresolved;
 use super::show::{IMAGE_BYTES, printable};
 use super::{AllowReason, Check, Failure, Finding, FindingId, Mode, NoPolicy, PolicySet, Request, Stage, Undecided};
@@ -156,7 +156,38 @@ impl<'p> Judge<'p> {
     }
 }
 
-/// The mode of a check in a namespace: override, then rule, then policy; never above the server's.
+/// Where a policy says what becomes of a check.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whence<'p> {
+    /// In an override: its index, and itself.
+    Override(usize, &'p Override),
+    /// In the rule's `modes`.
+    RuleCheck(&'p Rule),
+    /// In the rule's `mode`.
+    Rule(&'p Rule),
+    /// In `spec.mode`.
+    Policy,
+}
+
+/// What a policy says of a check in a namespace, and where: override, then rule, then policy.
+pub(super) fn written_mode<'p>(
+    policy: &'p Policy,
+    namespace: Option<&str>,
+    ruling: Option<Ruling<'p>>,
+    check: Check,
+) -> (Mode, Whence<'p>) {
+    let index = ruling.map(|(index, _)| index);
+    if let Some((at, other)) = policy.overrides.iter().enumerate().find(|(_, o)| o.is_about(namespace, index)) {
+        return (other.mode, Whence::Override(at, other));
+    }
+    let of_rule = ruling.and_then(|(_, rule)| {
+        let of_check = rule.modes.of(check).map(|mode| (mode, Whence::RuleCheck(rule)));
+        of_check.or_else(|| rule.mode.map(|mode| (mode, Whence::Rule(rule))))
+    });
+    of_rule.unwrap_or((policy.mode, Whence::Policy))
+}
+
+/// The mode of a check in a namespace: what is written, never above the server's.
 pub(super) fn effective_mode(
     policy: &Policy,
     max_mode: Mode,
@@ -164,11 +195,7 @@ pub(super) fn effective_mode(
     ruling: Option<Ruling<'_>>,
     check: Check,
 ) -> Mode {
-    let index = ruling.map(|(index, _)| index);
-    let chosen = match policy.overrides.iter().find(|o| o.is_about(namespace, index)) {
-        Some(other) => other.mode,
-        None => ruling.and_then(|(_, rule)| rule.modes.of(check).or(rule.mode)).unwrap_or(policy.mode),
-    };
+    let (chosen, _) = written_mode(policy, namespace, ruling, check);
     let most = match check {
         // What was seen first is remembered by each replica alone, so a denial would depend on who is asked.
         Check::Moved => Mode::Warn,

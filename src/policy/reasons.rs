@@ -3,6 +3,7 @@
 //! Nothing here is on the way to a verdict: the parts of the policy are asked the same questions once more.
 
 use super::compile::{NamespaceFilter, Override, Policy, Rule, Tags};
+use super::judge::{Whence, written_mode};
 use super::show::{IMAGE_BYTES, printable};
 use super::tags::{Tag, built_in};
 use super::{Applied, Check, FindingId, ImageVerdict, Mode, Pinning, PolicySet, Request};
@@ -189,15 +190,12 @@ impl Look<'_> {
     }
 
     fn mode(&self, ruling: Option<(usize, &Rule)>, check: Check) -> String {
-        let index = ruling.map(|(index, _)| index);
-        let number = self.policy.overrides.iter().position(|other| other.is_about(self.request.namespace, index));
-        let of_rule = ruling.and_then(|(_, rule)| {
-            let of_check = rule.modes.of(check).map(|mode| (mode, format!("modes.{} of {}", check.name(), rule.shown)));
-            of_check.or_else(|| rule.mode.map(|mode| (mode, format!("mode of {}", rule.shown))))
-        });
-        let (mode, whence) = match number.and_then(|at| Some((at, self.policy.overrides.get(at)?))) {
-            Some((at, other)) => (other.mode, format!("override {} ({})", at + 1, globs(other))),
-            None => of_rule.unwrap_or_else(|| (self.policy.mode, "spec.mode".to_owned())),
+        let (mode, whence) = written_mode(self.policy, self.request.namespace, ruling, check);
+        let whence = match whence {
+            Whence::Override(at, other) => format!("override {} ({})", at + 1, globs(other)),
+            Whence::RuleCheck(rule) => format!("modes.{} of {}", check.name(), rule.shown),
+            Whence::Rule(rule) => format!("mode of {}", rule.shown),
+            Whence::Policy => "spec.mode".to_owned(),
         };
         let most = self.set.settings.max_mode;
         let capped = if mode > most { format!(", lowered to {} by maxMode", most.name()) } else { String::new() };

@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use clap::Parser as _;
 use serde_json::json;
-use tagwarden::cli::{self, Cli, Exit, Progress, Surroundings};
-use tagwarden::document::Color;
+use tagwarden::cli::Exit;
 
 use crate::cli_formats::schemas::{valid_gitlab, valid_sarif};
-use crate::cli_support::Scene;
+use crate::cli_support::{Scene, run_at};
 
 const CLEAN: &str = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nmetadata: {name: clean}\nspec:\n  mode: enforce\n  \
     rules: [{images: [\"registry.example.com/acme/**\"], tags: [release]}]\n";
@@ -214,18 +212,8 @@ fn every_example_policy_is_clean() {
             arguments.extend(["--allow", "TW809"]);
         }
         arguments.push(folder.to_str().unwrap());
-        let mut out = Vec::new();
-        let mut surroundings = Surroundings {
-            input: &mut std::io::empty(),
-            out: &mut out,
-            err: &mut std::io::sink(),
-            color: Color::Never,
-            width: None,
-            progress: Progress::Hidden,
-            now: 1_795_780_800,
-        };
-        let exit = cli::run(Cli::try_parse_from(&arguments).unwrap(), &mut surroundings);
-        assert_eq!(exit, Exit::Clean, "{name}: {}", String::from_utf8_lossy(&out));
+        let (exit, out) = run_at(1_795_780_800, &arguments);
+        assert_eq!(exit, Exit::Clean, "{name}: {out}");
     }
     assert!(seen >= 7, "only {seen} examples");
 }

@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser as _;
-use tagwarden::cli::{self, Cli, Exit, Progress, Surroundings};
-use tagwarden::document::Color;
+use tagwarden::cli::Exit;
 
-use crate::cli_support::Scene;
+use crate::cli_support::{Scene, run_at};
 
 fn policies() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
@@ -49,22 +47,6 @@ fn every_example_lets_pass_and_refuses_what_it_says() {
             }
         }
     }
-}
-
-/// Runs a verb within this process, at a time of our choosing.
-fn run_at(now: i64, arguments: &[&str]) -> (Exit, String) {
-    let mut out = Vec::new();
-    let mut surroundings = Surroundings {
-        input: &mut std::io::empty(),
-        out: &mut out,
-        err: &mut std::io::sink(),
-        color: Color::Never,
-        width: None,
-        progress: Progress::Hidden,
-        now,
-    };
-    let exit = cli::run(Cli::try_parse_from(arguments).unwrap(), &mut surroundings);
-    (exit, String::from_utf8(out).unwrap())
 }
 
 #[test]

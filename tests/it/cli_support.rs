@@ -4,6 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use clap::Parser as _;
+use tagwarden::cli::{self, Cli, Exit, Progress, Surroundings};
+use tagwarden::document::Color;
+
 /// A scratch directory with files, and the binary run in it.
 pub struct Scene {
     directory: tempfile::TempDir,
@@ -87,6 +91,22 @@ pub fn git(scene: &Scene, arguments: &[&str]) {
         .env("GIT_CONFIG_SYSTEM", "/dev/null");
     let output = outside_hooks(&mut command).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs a verb within this process, at a time of our choosing.
+pub fn run_at(now: i64, arguments: &[&str]) -> (Exit, String) {
+    let mut out = Vec::new();
+    let mut surroundings = Surroundings {
+        input: &mut std::io::empty(),
+        out: &mut out,
+        err: &mut std::io::sink(),
+        color: Color::Never,
+        width: None,
+        progress: Progress::Hidden,
+        now,
+    };
+    let exit = cli::run(Cli::try_parse_from(arguments).unwrap(), &mut surroundings);
+    (exit, String::from_utf8(out).unwrap())
 }
 
 /// Copies the binary to where somebody else may run it. Another process writes it: held open for writing by this one, the

@@ -8,8 +8,8 @@ use std::thread;
 
 use anyhow::{Context as _, bail};
 
-use super::objects::{self, Part};
 use crate::cli::files;
+use crate::cli::objects::{self, Part};
 use crate::cli::values_file;
 use crate::document::{self, Source};
 use crate::review::Workloads;
@@ -113,12 +113,12 @@ impl Base {
         &'b self,
         file: Option<&'b OldFile>,
         object: &objects::Object<'_>,
-        overlay: &Overlay,
+        overlay: Overlay,
     ) -> Option<&'b str> {
         let identity = identity(object);
         // An object that a file holds twice has no past: which of them would it be?
         let here = file.and_then(|file| file.objects.get(&identity));
-        here.or_else(|| self.moved.get(&(identity, overlay.clone()))).map(String::as_str)
+        here.or_else(|| self.moved.get(&(identity, overlay))).map(String::as_str)
     }
 }
 

@@ -6,10 +6,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::runtime::Runtime;
 
-use super::judge::{Judge, owner};
+use super::judge::Judge;
 use crate::cli::Surroundings;
 use crate::cli::report::found::CLUSTER;
-use crate::cli::report::{Located, ObjectName, Passed, PassedImage, Report, Running, Said, Subject, label, shown};
+use crate::cli::report::{
+    Located, ObjectName, Passed, PassedImage, Report, Running, Said, Subject, label, owner, shown,
+};
 use crate::cluster::{Cluster, ImagePolicies, Inventory, OwnerName, RunningWorkload, Scope};
 use crate::config::Config;
 use crate::policy::{FindingId, IMAGE_BYTES, ImageVerdict, Labels, List, Request, decide, printable};

@@ -13,8 +13,8 @@ use anyhow::bail;
 
 use super::base::OldFile;
 use super::judge::{Context, Judge};
-use super::objects::{self, Part};
 use crate::cli::files::{self, Found};
+use crate::cli::objects::{self, Part};
 use crate::cli::path_pattern::PathPattern;
 use crate::cli::registries::{say, tell};
 use crate::cli::report::{Report, github};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::base::{Base, OldFile};
-use super::objects::Object;
 use crate::cli::engine::{Engine, EngineArgs};
 use crate::cli::facts::Learner;
-use crate::cli::report::{Located, ObjectName, Passed, PassedImage, Place, Report, Subject, label};
+use crate::cli::objects::Object;
+use crate::cli::report::{Located, ObjectName, Passed, PassedImage, Place, Report, Subject, label, owner};
 use crate::document::{Node, Source};
 use crate::policy::{
-    Facts, FieldPath, Finding, IMAGE_BYTES, Owner, PolicySet, Request, Seconds, Verdict, decide, printable,
+    Facts, FieldPath, Finding, IMAGE_BYTES, ImageUse, PolicySet, Request, Seconds, Verdict, decide, printable,
 };
 
 /// What judging needs besides the object.
@@ -46,6 +46,16 @@ pub(super) struct Context<'i> {
     pub old: Option<&'i OldFile>,
 }
 
+/// What the images judged together belong to.
+pub(super) struct Whole<'w> {
+    /// The object; none: a values file.
+    pub object: Option<&'w ObjectName>,
+    /// What notes begin with.
+    pub about: &'w str,
+    /// What is left to the review of a Pod, a line each.
+    pub deferred: &'w [String],
+}
+
 impl Judge<'_> {
     /// Judges an object into the report, or counts it as one of a kind that is not judged.
     ///
@@ -58,8 +68,10 @@ impl Judge<'_> {
         }
         let Some(namespace) = self.judged_namespace(object.namespace(), context, report) else { return Ok(()) };
         let text = object.node.to_json().to_string();
-        let overlay = (context.environment.map(str::to_owned), context.namespace.map(str::to_owned));
-        let old = self.base.as_ref().and_then(|base| base.object(context.old, object, &overlay));
+        let old = self.base.as_ref().and_then(|base| {
+            let overlay = (context.environment.map(str::to_owned), context.namespace.map(str::to_owned));
+            base.object(context.old, object, overlay)
+        });
         let collected = self.engine.workloads.read_object(object.group, object.kind, &text, old);
         let images = collected.images();
         let name = object.name();
@@ -75,25 +87,40 @@ impl Judge<'_> {
             now: self.now,
         };
         let named = ObjectName { kind: object.kind.to_owned(), namespace: namespace.to_owned(), name: name.clone() };
-        let plan = self.policies.plan(&request, &images);
-        let facts = self.learner.facts_quietly(&plan, namespace)?;
-        let verdict = decide(plan, &images, &facts);
-
+        let about = named.to_string();
         report.summary.objects += 1;
-        report.summary.images += images.len();
         report.summary.unchanged_images += collected.unchanged;
-        if verdict.policies.is_empty() {
-            report.summary.lacks_policy(namespace);
-        }
         for warning in &collected.warnings {
-            report.summary.deferred.push(format!("{named}: {warning}"));
+            report.summary.deferred.push(format!("{about}: {warning}"));
         }
-        self.note(&verdict, &named.to_string(), report);
         let node = |field: Option<&FieldPath<'_>>| {
             field.and_then(|field| object.node.at(&field.to_string())).unwrap_or_else(|| object.anchor())
         };
-        self.locate(&verdict, &facts, Some(&named), context, report, node);
-        self.list(&verdict, &collected.warnings, Some(&named), context, report);
+        let whole = Whole { object: Some(&named), about: &about, deferred: &collected.warnings };
+        self.images(&request, &images, &whole, context, report, node)
+    }
+
+    /// Judges images into the report; `node` is where a field is written, or the object as a whole.
+    pub(super) fn images<'n>(
+        &self,
+        request: &Request<'_>,
+        images: &[ImageUse<'_>],
+        whole: &Whole<'_>,
+        context: &Context<'_>,
+        report: &mut Report,
+        node: impl Fn(Option<&FieldPath<'_>>) -> &'n Node,
+    ) -> anyhow::Result<()> {
+        let namespace = request.namespace.unwrap_or_default();
+        let plan = self.policies.plan(request, images);
+        let facts = self.learner.facts_quietly(&plan, namespace)?;
+        let verdict = decide(plan, images, &facts);
+        report.summary.images += images.len();
+        if verdict.policies.is_empty() {
+            report.summary.lacks_policy(namespace);
+        }
+        note(&verdict, whole.about, report);
+        self.locate(&verdict, &facts, whole.object, context, report, node);
+        self.list(&verdict, whole, context, report);
         Ok(())
     }
 
@@ -113,28 +140,14 @@ impl Judge<'_> {
         Some(namespace)
     }
 
-    /// Notes what is to be known of images although nothing is wrong with them.
-    pub(super) fn note(&self, verdict: &Verdict<'_>, about: &str, report: &mut Report) {
-        for (image, note) in verdict.images.iter().flat_map(|image| image.notes.iter().map(move |note| (image, note))) {
-            report.summary.notes.push(format!("{about}: {}: {note}", printable(image.image, IMAGE_BYTES)));
-        }
-    }
-
     /// Lists the images that nothing is wrong with and those that were not judged, where a format asks for them.
-    pub(super) fn list(
-        &self,
-        verdict: &Verdict<'_>,
-        deferred: &[String],
-        object: Option<&ObjectName>,
-        context: &Context<'_>,
-        report: &mut Report,
-    ) {
+    fn list(&self, verdict: &Verdict<'_>, whole: &Whole<'_>, context: &Context<'_>, report: &mut Report) {
         if self.passed == Passed::Counted {
             return;
         }
         let image = |label: String, image: &str, skipped: Option<&str>| PassedImage {
             file: Arc::clone(context.template.unwrap_or(context.file)),
-            object: object.cloned(),
+            object: whole.object.cloned(),
             label,
             image: image.to_owned(),
             skipped: skipped.map(str::to_owned),
@@ -143,12 +156,13 @@ impl Judge<'_> {
         let passed = verdict.images.iter().filter(|image| image.findings().next().is_none());
         report.passed.extend(passed.map(|found| image(label(found.list, found.container), found.image, uncovered)));
         // Each names its field and says why.
-        let later = deferred.iter().map(|why| image(why.clone(), "", Some("it is judged when its Pod is created")));
+        let later =
+            whole.deferred.iter().map(|why| image(why.clone(), "", Some("it is judged when its Pod is created")));
         report.passed.extend(later);
     }
 
-    /// Turns a verdict's findings into located ones; `node` is where a field is written, or the object as a whole.
-    pub(super) fn locate<'n>(
+    /// Turns a verdict's findings into located ones.
+    fn locate<'n>(
         &self,
         verdict: &Verdict<'_>,
         facts: &Facts,
@@ -176,7 +190,9 @@ impl Judge<'_> {
     }
 }
 
-/// Whom a policy names as its owner.
-pub(in crate::cli) fn owner(policies: &PolicySet, policy: &str) -> Owner {
-    policies.owner(policy).cloned().unwrap_or_default()
+/// Notes what is to be known of images although nothing is wrong with them.
+fn note(verdict: &Verdict<'_>, about: &str, report: &mut Report) {
+    for (image, note) in verdict.images.iter().flat_map(|image| image.notes.iter().map(move |note| (image, note))) {
+        report.summary.notes.push(format!("{about}: {}: {note}", printable(image.image, IMAGE_BYTES)));
+    }
 }

@@ -1,11 +1,11 @@
 //! Helm values files through the engine: each image of one is judged like that of a template.
 
-use super::judge::{Context, Judge};
+use super::judge::{Context, Judge, Whole};
 use crate::cli::report::Report;
 use crate::cli::values_file::{self, ValuesImage};
 use crate::document::Node;
 use crate::image::Reference;
-use crate::policy::{FieldPath, ImageUse, List, Request, decide};
+use crate::policy::{FieldPath, ImageUse, List, Request};
 
 impl Judge<'_> {
     /// Judges the images of a values file into the report.
@@ -52,17 +52,9 @@ impl Judge<'_> {
             reference: Reference::parse(reference),
             pin_proven: false,
         }];
-        let plan = self.policies.plan(&request, &images);
-        let facts = self.learner.facts_quietly(&plan, namespace)?;
-        let verdict = decide(plan, &images, &facts);
-        report.summary.images += 1;
-        if verdict.policies.is_empty() {
-            report.summary.lacks_policy(namespace);
-        }
-        self.note(&verdict, &format!("{}: {}", context.file, image.path), report);
-        self.locate(&verdict, &facts, None, context, report, |_| image.anchor());
-        self.list(&verdict, &[], None, context, report);
-        Ok(())
+        let about = format!("{}: {}", context.file, image.path);
+        let whole = Whole { object: None, about: &about, deferred: &[] };
+        self.images(&request, &images, &whole, context, report, |_| image.anchor())
     }
 }
 

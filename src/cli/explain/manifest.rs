@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{ExplainArgs, ExplainFormat, Explanation, Judged, by_shape, exit, json, text};
-use crate::cli::check::objects::{self, Object, Part};
+use super::{ExplainArgs, Explanation, Judged, by_shape, exit, json, text};
 use crate::cli::engine::Engine;
 use crate::cli::facts::Learner;
-use crate::cli::report::{ObjectName, Place, shown};
+use crate::cli::objects::{self, Object, Part};
+use crate::cli::report::{Format, ObjectName, Place, shown};
 use crate::cli::{Exit, Surroundings, files, written};
 use crate::document::{self, Diagnostic, Source};
 use crate::policy::{ImageUse, PolicySet, Request};
@@ -61,8 +61,8 @@ pub(super) fn run(args: &ExplainArgs, engine: &Engine, surroundings: &mut Surrou
     let verdict =
         explained.exit.unwrap_or(Exit::Clean).and(if problems.is_empty() { Exit::Clean } else { Exit::Error });
     let printed = match args.format {
-        ExplainFormat::Plain => surroundings.out.write_all(&explained.plain).and_then(|()| surroundings.out.flush()),
-        ExplainFormat::Json => json::write_all(&explained.json, surroundings.out),
+        Format::Plain => surroundings.out.write_all(&explained.plain).and_then(|()| surroundings.out.flush()),
+        Format::Json => json::write_all(&explained.json, surroundings.out),
     };
     written(printed, verdict)
 }

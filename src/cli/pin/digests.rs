@@ -7,8 +7,8 @@ use futures_util::stream;
 use tokio::time::Instant;
 
 use crate::cli::Surroundings;
+use crate::cli::registries::remedy;
 use crate::cli::registries::{DEADLINE, Registries};
-use crate::cli::resolve::remedy;
 use crate::image::{DigestBuf, Reference};
 use crate::policy::{Age, Answer, Asked, Budget, FactsFile, Lookup};
 use crate::registry::Settings;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::kustomize;
 use super::spot::{Reason, Spot, Target};
-use crate::cli::check::objects::{Object, Part};
+use crate::cli::objects::{Object, Part};
 use crate::document::Node;
 use crate::review::Workloads;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::spot::Spot;
 use super::{compose, dockerfile, kustomize, manifest, values};
-use crate::cli::check::objects::{self, Part};
 use crate::cli::files;
+use crate::cli::objects::{self, Part};
 use crate::document::{self, Diagnostic, Node, Source, Value};
 use crate::review::Workloads;
 

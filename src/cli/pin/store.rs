@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
 use crate::cli::files;
-use crate::cli::outputs::beside;
+use crate::cli::outputs::take_place;
 use crate::document::Diagnostic;
 
 /// Puts `new` into the place of `old`. Links stay links, and permissions what they were.
@@ -33,22 +33,14 @@ fn written(path: &Path, old: &str, new: &str) -> io::Result<()> {
     if metadata.permissions().readonly() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
     }
-    let (temporary, mut file) = beside(&target)?;
-    let done = file
-        .write_all(new.as_bytes())
-        .and_then(|()| {
-            // Whoever may write a file need not be allowed to give it away; then it is the writer's own.
-            let _ = chown(&temporary, Some(metadata.uid()), Some(metadata.gid()));
-            file.set_permissions(metadata.permissions())
-        })
-        .and_then(|()| file.sync_all())
-        .and_then(|()| unchanged(&target, old))
-        .and_then(|()| fs::rename(&temporary, &target));
-    if done.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    done
+    take_place(&target, |mut file, temporary| {
+        file.write_all(new.as_bytes())?;
+        // Whoever may write a file need not be allowed to give it away; then it is the writer's own.
+        let _ = chown(temporary, Some(metadata.uid()), Some(metadata.gid()));
+        file.set_permissions(metadata.permissions())?;
+        file.sync_all()?;
+        unchanged(&target, old)
+    })
 }
 
 /// As late as can be, so that as little as can be is lost.

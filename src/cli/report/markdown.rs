@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use super::problem::{Problem, Rule, Run, Site};
-use super::{Report, plain, shown};
+use super::{Report, count, plain, shown};
 use crate::policy::Level;
 
 /// Characters of a comment on GitHub; counted in bytes here, of which there are no fewer. GitLab takes more.
@@ -28,7 +28,7 @@ pub(super) fn write(report: &Report, run: &Run, out: &mut dyn Write) -> io::Resu
         "## Tagwarden: {} denied, {} undecided, {}, {} audited\n\n",
         tally.deny,
         tally.unresolved,
-        plain::count(tally.warn, "warning"),
+        count(tally.warn, "warning"),
         tally.audit
     );
     let mut summary = plain::summary_text(report)?;

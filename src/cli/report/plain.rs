@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Located, Report, Running, SHOWN_BYTES, Subject, shown};
+use super::{Located, Report, Running, SHOWN_BYTES, Subject, count, shown};
 use crate::document::{Color, Diagnostic, Severity, render_excerpt};
 use crate::policy::{Level, printable};
 
@@ -169,9 +169,4 @@ pub(super) fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 /// Names in a row.
 fn names(names: &[String]) -> String {
     names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ")
-}
-
-/// `1 file`, `2 files`.
-pub(in crate::cli) fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }

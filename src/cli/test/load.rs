@@ -9,6 +9,7 @@ use super::manifest::Manifests;
 use crate::cli::{Surroundings, files};
 use crate::config::{Config, Overrides};
 use crate::document::{Color, Diagnostic, Source};
+use crate::policy::file::Text;
 use crate::policy::{PolicySet, Settings, TestFile};
 use crate::review::Workloads;
 use crate::watch::policy_files;
@@ -150,6 +151,24 @@ pub(super) fn of_file(problem: &Diagnostic) -> String {
     format!("{}: {}", problem.file, problem.message)
 }
 
+/// Name and text of a file that the tests name. None, after it was told why it cannot be read.
+pub(super) fn read(
+    named: &Text,
+    folder: &Path,
+    source: &Source<'_>,
+    surroundings: &mut Surroundings<'_>,
+) -> Option<(String, String)> {
+    let path = folder.join(&named.value);
+    match files::read_file(&path) {
+        Ok(text) => Some((files::shown(&tidied(&path)), text)),
+        Err(problem) => {
+            let problem = source.error(named.span.clone(), of_file(&problem)).help(RELATIVE);
+            files::complain(&[problem], source.text(), surroundings);
+            None
+        }
+    }
+}
+
 /// What `config` says, or the file's own settings. None, after every problem was told.
 fn configured(
     file: &TestFile,
@@ -164,16 +183,8 @@ fn configured(
             infrastructure: BTreeSet::new(),
         });
     };
-    let path = folder.join(&named.value);
-    let text = match files::read_file(&path) {
-        Ok(text) => text,
-        Err(problem) => {
-            let problem = source.error(named.span.clone(), of_file(&problem)).help(RELATIVE);
-            files::complain(&[problem], source.text(), surroundings);
-            return None;
-        }
-    };
-    match Config::from_text(&files::shown(&tidied(&path)), &text, &Overrides::default()) {
+    let (name, text) = read(named, folder, source, surroundings)?;
+    match Config::from_text(&name, &text, &Overrides::default()) {
         Ok(config) => Some(Configured {
             settings: config.settings,
             workloads: config.workloads,

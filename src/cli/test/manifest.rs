@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::load::{RELATIVE, of_file, tidied};
-use crate::cli::check::objects::{Part, parts};
+use super::load;
+use crate::cli::objects::{Part, parts};
 use crate::cli::{Surroundings, files};
 use crate::document::{self, Source};
 use crate::policy::file::Text;
@@ -44,23 +44,19 @@ impl Manifests {
         if let Some(known) = self.known.get(&named.value) {
             return known.clone();
         }
-        let objects = read(named, folder, source, surroundings).map(Rc::new);
+        let objects = objects(named, folder, source, surroundings).map(Rc::new);
         self.known.insert(named.value.clone(), objects.clone());
         objects
     }
 }
 
-fn read(named: &Text, folder: &Path, source: &Source<'_>, surroundings: &mut Surroundings<'_>) -> Option<Vec<Object>> {
-    let path = folder.join(&named.value);
-    let text = match files::read_file(&path) {
-        Ok(text) => text,
-        Err(problem) => {
-            let problem = source.error(named.span.clone(), of_file(&problem)).help(RELATIVE);
-            files::complain(&[problem], source.text(), surroundings);
-            return None;
-        }
-    };
-    let name = files::shown(&tidied(&path));
+fn objects(
+    named: &Text,
+    folder: &Path,
+    source: &Source<'_>,
+    surroundings: &mut Surroundings<'_>,
+) -> Option<Vec<Object>> {
+    let (name, text) = load::read(named, folder, source, surroundings)?;
     let (documents, problems) = document::parse(&Source::new(&name, &text));
     if !problems.is_empty() {
         files::complain(&problems, &text, surroundings);

@@ -4,7 +4,7 @@ use crate::document::{Node, Value};
 
 /// A Kubernetes object as it is written.
 #[derive(Debug)]
-pub(in crate::cli) struct Object<'d> {
+pub(super) struct Object<'d> {
     /// `apps` of `apps/v1`; empty for the core group.
     pub group: &'d str,
     /// Its kind; an item of a typed list (`PodList`) may leave it out.
@@ -37,7 +37,7 @@ impl Object<'_> {
 
 /// What a document (or an item of a list) is.
 #[derive(Debug)]
-pub(in crate::cli) enum Part<'d> {
+pub(super) enum Part<'d> {
     /// A Kubernetes object.
     Object(Object<'d>),
     /// No manifest: something without API version or kind, a values file say.
@@ -45,7 +45,7 @@ pub(in crate::cli) enum Part<'d> {
 }
 
 /// The objects of one document, lists flattened; an empty document has none.
-pub(in crate::cli) fn parts(root: &Node) -> Vec<Part<'_>> {
+pub(super) fn parts(root: &Node) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     if root.value != Value::Null {
         collect(root, None, &mut parts);
