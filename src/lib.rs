@@ -7,13 +7,15 @@
 //!         review      review/workload   policy  registry  policy    review
 //! ```
 //!
-//! `image`, `policy`, `review` and `document` are the engine: pure, synchronous, without input or output,
+//! `image`, `document`, `release`, `policy` and `review` are the engine: pure, synchronous, without input or output,
 //! without a clock, and available without the feature `server`. Everything else is the shell around it.
 
 // The engine, in reading order. Blank lines keep it: the formatter sorts what stands together.
 pub mod image;
 
 pub mod document;
+
+pub mod release;
 
 pub mod policy;
 

@@ -176,6 +176,29 @@ choice! {
     }
 }
 
+impl CheckName {
+    /// The check, where it is built.
+    pub(super) fn check(self) -> Option<super::Check> {
+        use super::Check;
+        Some(match self {
+            CheckName::Reference => Check::Reference,
+            CheckName::Registry => Check::Registry,
+            CheckName::Tags => Check::Tags,
+            CheckName::Digest => Check::Digest,
+            CheckName::Channel => Check::Channel,
+            CheckName::Moved => Check::Moved,
+            CheckName::Release => Check::Release,
+            CheckName::Labels => Check::Labels,
+            CheckName::Revision => Check::Revision,
+            CheckName::Version => Check::Version,
+            CheckName::Platforms => Check::Platforms,
+            CheckName::Age => Check::Age,
+            CheckName::BaseImages => Check::BaseImages,
+            CheckName::Signatures | CheckName::Attestations => return None,
+        })
+    }
+}
+
 object! {
     /// A Tagwarden policy: which images may run where.
     pub struct PolicyDocument {

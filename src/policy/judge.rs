@@ -127,7 +127,7 @@ impl<'p> Judge<'p> {
         let mut findings = self.of_object(id, check, message);
         for (finding, policy) in findings.iter_mut().zip(&self.applying) {
             for ruling in policy.rules.iter().enumerate() {
-                for check in [Check::Tags, Check::Digest, Check::Channel] {
+                for check in Check::OF_RULES {
                     finding.mode = finding.mode.max(self.mode(policy, Some(ruling), check));
                 }
             }

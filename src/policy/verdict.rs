@@ -18,6 +18,20 @@ pub enum Check {
     Channel,
     /// Has an immutable tag moved?
     Moved,
+    /// Is it in the release that governs the namespace?
+    Release,
+    /// Do its labels have the demanded values?
+    Labels,
+    /// Does its revision label agree with its tag?
+    Revision,
+    /// Does its version label agree with its tag?
+    Version,
+    /// Is it there for the demanded platforms?
+    Platforms,
+    /// Is it not too old?
+    Age,
+    /// Is its base image allowed?
+    BaseImages,
     /// Are there too many images, or too long ones?
     Limits,
     /// Does a policy cover the namespace?
@@ -29,6 +43,21 @@ pub enum Check {
 }
 
 impl Check {
+    /// Those that a rule decides, which its `modes` may name.
+    pub(crate) const OF_RULES: [Check; 11] = [
+        Check::Tags,
+        Check::Digest,
+        Check::Channel,
+        Check::Moved,
+        Check::Release,
+        Check::Labels,
+        Check::Revision,
+        Check::Version,
+        Check::Platforms,
+        Check::Age,
+        Check::BaseImages,
+    ];
+
     /// Its name in policies, exceptions, metrics and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -39,6 +68,13 @@ impl Check {
             Check::Digest => "digest",
             Check::Channel => "channel",
             Check::Moved => "moved",
+            Check::Release => "release",
+            Check::Labels => "labels",
+            Check::Revision => "revision",
+            Check::Version => "version",
+            Check::Platforms => "platforms",
+            Check::Age => "age",
+            Check::BaseImages => "baseImages",
             Check::Limits => "limits",
             Check::Policy => "policy",
             Check::Kind => "kind",
@@ -74,6 +110,26 @@ pub enum FindingId {
     Tw202,
     /// An immutable tag has moved.
     Tw203,
+    /// The repository is not in the governing release.
+    Tw300,
+    /// Digest or tag differs from the release.
+    Tw301,
+    /// No release governs the namespace.
+    Tw302,
+    /// Images of one object belong to different releases.
+    Tw303,
+    /// A label is absent, or has another value than demanded.
+    Tw400,
+    /// The revision label does not agree with the tag.
+    Tw401,
+    /// The version label does not agree with the tag.
+    Tw402,
+    /// A platform is missing, or is not the one that the tag names.
+    Tw403,
+    /// The image is too old, or does not say how old it is.
+    Tw404,
+    /// The base image is not allowed, or not named.
+    Tw405,
     /// Undecided: the registry was not reached, or our own limits forbade to ask.
     Tw900,
     /// Undecided: not found, or no access.
@@ -88,7 +144,7 @@ pub enum FindingId {
 
 impl FindingId {
     /// All of them, in order.
-    pub const ALL: [FindingId; 17] = [
+    pub const ALL: [FindingId; 27] = [
         FindingId::Tw100,
         FindingId::Tw101,
         FindingId::Tw110,
@@ -101,6 +157,16 @@ impl FindingId {
         FindingId::Tw201,
         FindingId::Tw202,
         FindingId::Tw203,
+        FindingId::Tw300,
+        FindingId::Tw301,
+        FindingId::Tw302,
+        FindingId::Tw303,
+        FindingId::Tw400,
+        FindingId::Tw401,
+        FindingId::Tw402,
+        FindingId::Tw403,
+        FindingId::Tw404,
+        FindingId::Tw405,
         FindingId::Tw900,
         FindingId::Tw901,
         FindingId::Tw902,
@@ -182,6 +248,66 @@ impl FindingId {
                 Some(Check::Moved),
                 "an immutable tag has moved",
                 "find out who pushed over the tag; publish rebuilds under a new one",
+            ),
+            FindingId::Tw300 => Row(
+                "TW300",
+                Some(Check::Release),
+                "the repository is not in the release that governs the namespace",
+                "deploy what the release names, or have the image put into the release",
+            ),
+            FindingId::Tw301 => Row(
+                "TW301",
+                Some(Check::Release),
+                "digest or tag differs from the release",
+                "deploy the tag and digest of the release; `use:` gives them where they are known",
+            ),
+            FindingId::Tw302 => Row(
+                "TW302",
+                Some(Check::Release),
+                "no release governs the namespace",
+                "have the server's configuration name a release for the namespace, and see whether it is loaded",
+            ),
+            FindingId::Tw303 => Row(
+                "TW303",
+                Some(Check::Release),
+                "images of one object belong to different releases",
+                "take all images of the object from one release",
+            ),
+            FindingId::Tw400 => Row(
+                "TW400",
+                Some(Check::Labels),
+                "a label is absent, or has another value than demanded",
+                "build the image with the labels that the message names",
+            ),
+            FindingId::Tw401 => Row(
+                "TW401",
+                Some(Check::Revision),
+                "the revision label does not agree with the tag",
+                "build the image from the commit that its tag names, and label it with that",
+            ),
+            FindingId::Tw402 => Row(
+                "TW402",
+                Some(Check::Version),
+                "the version label does not agree with the tag",
+                "label the image with the version that its tag names",
+            ),
+            FindingId::Tw403 => Row(
+                "TW403",
+                Some(Check::Platforms),
+                "a platform is missing, or is not the one that the tag names",
+                "build the image for the platforms that the message names",
+            ),
+            FindingId::Tw404 => Row(
+                "TW404",
+                Some(Check::Age),
+                "the image is too old, or does not say how old it is",
+                "rebuild the image",
+            ),
+            FindingId::Tw405 => Row(
+                "TW405",
+                Some(Check::BaseImages),
+                "the base image is not allowed, or not named",
+                "build on a base image that the rule names, and label the image with it",
             ),
             FindingId::Tw900 => Row(
                 "TW900",

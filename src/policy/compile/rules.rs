@@ -6,7 +6,7 @@ use super::{ClassNames, OwnClasses, Settings};
 use crate::document::{Reader, Spanned};
 use crate::image::{Class, GlobSet, ImageGlob, is_pattern};
 use crate::policy::Check;
-use crate::policy::file::{self, CheckName, Match, Mode, OnUnresolved, Pin, Release, SameDigestAs, Text};
+use crate::policy::file::{self, Match, Mode, OnUnresolved, Pin, Release, SameDigestAs, Text};
 use crate::policy::show::first_few;
 
 /// How many of a list a text shows.
@@ -34,23 +34,21 @@ pub(crate) struct Rule {
 
 /// `modes` of a rule.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CheckModes {
-    tags: Option<Mode>,
-    digest: Option<Mode>,
-    channel: Option<Mode>,
-    moved: Option<Mode>,
-}
+pub(crate) struct CheckModes([Option<Mode>; Check::OF_RULES.len()]);
 
 impl CheckModes {
     /// The mode written for a check, if one is.
     pub fn of(self, check: Check) -> Option<Mode> {
-        match check {
-            Check::Tags => self.tags,
-            Check::Digest => self.digest,
-            Check::Channel => self.channel,
-            Check::Moved => self.moved,
-            _ => None,
+        Check::OF_RULES.iter().position(|known| *known == check).and_then(|at| self.0[at])
+    }
+
+    /// Notes a mode; false: no rule decides this check.
+    fn set(&mut self, check: Check, mode: Mode) -> bool {
+        let at = Check::OF_RULES.iter().position(|known| *known == check);
+        if let Some(at) = at {
+            self.0[at] = Some(mode);
         }
+        at.is_some()
     }
 }
 
@@ -228,18 +226,15 @@ fn lists_channel(tags: &Tags, own: &OwnClasses) -> Listed {
 /// `modes` may name the checks that a rule decides.
 fn modes(rule: &file::Rule, reader: &mut Reader<'_>) -> CheckModes {
     let mut modes = CheckModes::default();
-    for (check, mode) in rule.modes.iter().flat_map(|modes| &modes.0) {
-        match check.value {
-            CheckName::Tags => modes.tags = Some(*mode),
-            CheckName::Digest => modes.digest = Some(*mode),
-            CheckName::Channel => modes.channel = Some(*mode),
-            CheckName::Moved => modes.moved = Some(*mode),
-            CheckName::Reference | CheckName::Registry => {
-                let message = format!("no rule decides the check '{}'", check.value.name());
-                let error = reader.error(check.span.clone(), message);
+    for (name, mode) in rule.modes.iter().flat_map(|modes| &modes.0) {
+        match name.value.check() {
+            Some(check) if modes.set(check, *mode) => {}
+            Some(_) => {
+                let message = format!("no rule decides the check '{}'", name.value.name());
+                let error = reader.error(name.span.clone(), message);
                 error.help.push("its mode is spec.mode, or that of an override without 'rules'".to_owned());
             }
-            later => not_supported(reader, check.span.clone(), &format!("the check '{}'", later.name())),
+            None => not_supported(reader, name.span.clone(), &format!("the check '{}'", name.value.name())),
         }
     }
     modes

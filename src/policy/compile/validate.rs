@@ -341,20 +341,16 @@ fn exceptions(read: &[file::Exception], reader: &mut Reader<'_>) -> Option<Excep
 
 /// The checks whose violations can be excused.
 fn excusable(check: &Spanned<CheckName>, reader: &mut Reader<'_>) -> Option<Check> {
-    match check.value {
-        CheckName::Registry => Some(Check::Registry),
-        CheckName::Tags => Some(Check::Tags),
-        CheckName::Digest => Some(Check::Digest),
-        CheckName::Channel => Some(Check::Channel),
-        CheckName::Moved => Some(Check::Moved),
+    let known = match check.value {
         CheckName::Reference => {
             let error = reader.error(check.span.clone(), "the check 'reference' cannot be excepted");
             error.help.push("write the image as a plain reference instead".to_owned());
-            None
+            return None;
         }
-        later => {
-            not_supported(reader, check.span.clone(), &format!("the check '{}'", later.name()));
-            None
-        }
+        name => name.check(),
+    };
+    if known.is_none() {
+        not_supported(reader, check.span.clone(), &format!("the check '{}'", check.value.name()));
     }
+    known
 }

@@ -12,22 +12,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     // the engine
     ("image", &[]),
     ("document", &[]),
-    ("policy", &["image", "document"]),
-    ("review", &["image", "document", "policy"]),
+    ("release", &["image", "document"]),
+    ("policy", &["image", "document", "release"]),
+    ("review", &["image", "document", "policy", "release"]),
     // leaves of the shell: they know the engine's types at most
     ("metrics", &["policy"]),
     ("watch", &[]),
     ("certs", &[]),
-    ("cluster", &["policy"]),
+    ("cluster", &["policy", "release"]),
     ("registry", &["image", "policy", "metrics"]),
     // the shell
-    ("config", &["image", "document", "policy", "review", "registry"]),
+    ("config", &["image", "document", "release", "policy", "review", "registry"]),
     ("telemetry", &["policy", "review", "config"]),
     (
         "server",
         &[
             "image",
             "document",
+            "release",
             "policy",
             "review",
             "metrics",
@@ -42,11 +44,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", ALL_BUT_CLI),
 ];
 
-const ENGINE: &[&str] = &["image", "document", "policy", "review"];
+const ENGINE: &[&str] = &["image", "document", "release", "policy", "review"];
 
 const ALL_BUT_CLI: &[&str] = &[
     "image",
     "document",
+    "release",
     "policy",
     "review",
     "metrics",
