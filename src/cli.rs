@@ -20,6 +20,7 @@ mod outputs;
 mod path_pattern;
 mod pin;
 mod registries;
+mod releases;
 mod report;
 mod resolve;
 mod schema;

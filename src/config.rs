@@ -16,7 +16,7 @@ pub use file::{LogFormat, LogLevel, config_schema};
 pub use values::{parse_duration, parse_size};
 
 use crate::document::{Color, Diagnostic, render};
-use crate::policy::{Mode, Settings, TrustedLabels};
+use crate::policy::{Choice, Mode, Settings, TrustedLabels};
 use crate::registry;
 use crate::review::{ExemptRequesters, Workloads};
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub policy_dirs: Vec<PathBuf>,
     /// Whether ImagePolicy objects of the cluster are policies too.
     pub policy_objects: bool,
+    /// Directories of release files, and which namespaces their releases govern; the first that fits holds.
+    pub releases: Vec<ReleaseSource>,
     /// What the engine needs.
     pub settings: Settings,
     /// The kinds that have images.
@@ -59,6 +61,15 @@ pub struct Config {
     pub max_connection_age: Duration,
     /// The log. Fixed while running.
     pub log: Log,
+}
+
+/// Where releases come from, and for whom they are.
+#[derive(Clone, Debug)]
+pub struct ReleaseSource {
+    /// The directory of release files.
+    pub dir: PathBuf,
+    /// For which namespaces, and which of them.
+    pub choice: Choice,
 }
 
 /// The server's certificate and what clients must show.
@@ -195,6 +206,7 @@ impl Default for Config {
             webhooks: Webhooks::default(),
             policy_dirs: Vec::new(),
             policy_objects: false,
+            releases: Vec::new(),
             settings: Settings { trusted_labels: TrustedLabels::Only(Vec::new()), ..Settings::default() },
             workloads: Workloads::default(),
             exempt_requesters: ExemptRequesters::default(),

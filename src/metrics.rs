@@ -9,7 +9,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::policy::{Check, Decision, Mode, PolicySet};
+use crate::policy::{Check, Decision, Mode, PolicySet, Seconds, Snapshots};
 
 /// From 100 µs to 5 s.
 const BUCKETS: [f64; 15] =
@@ -52,6 +52,9 @@ pub struct Metrics {
     last_good_save_failures: IntCounter,
     certificate_reload: IntGauge,
     policy_info: IntGaugeVec,
+    release_info: IntGaugeVec,
+    release_reload: IntGaugeVec,
+    release_loaded: GaugeVec,
     exception_expiry: GaugeVec,
     certificate_expiry: Gauge,
     registry_requests: IntCounterVec,
@@ -81,6 +84,19 @@ impl CacheResult {
             CacheResult::Negative => "negative",
         }
     }
+}
+
+/// A directory of release files, and what is in force of it.
+#[derive(Clone, Copy, Debug)]
+pub struct ReleaseSource<'a> {
+    /// The directory.
+    pub name: &'a str,
+    /// The releases in force.
+    pub releases: Option<&'a Snapshots>,
+    /// When they were read.
+    pub since: Option<Seconds>,
+    /// Whether they are those of the directory as it stands.
+    pub is_current: bool,
 }
 
 /// What one review came to, as far as it is counted.
@@ -168,6 +184,21 @@ impl Metrics {
                 "tagwarden_policy_info",
                 "The policies in force, always 1.",
                 &["policy", "hash"],
+            )?,
+            release_info: list.gauges(
+                "tagwarden_release_info",
+                "The releases that are loaded, always 1.",
+                &["source", "release", "id"],
+            )?,
+            release_reload: list.gauges(
+                "tagwarden_release_last_reload_successful",
+                "Whether the release files of a directory as they stand are in force.",
+                &["source"],
+            )?,
+            release_loaded: list.float_gauges(
+                "tagwarden_release_loaded_timestamp_seconds",
+                "When the releases of a directory that are in force were read; none where none ever were.",
+                &["source"],
             )?,
             exception_expiry: list.float_gauges(
                 "tagwarden_exception_expiry_timestamp_seconds",
@@ -289,6 +320,23 @@ impl Metrics {
         self.policies.with_label_values(&["failed"]).set(count);
         self.policy_reload.set(i64::from(failed == 0));
         self.policies_from_saved.set(i64::from(from_saved));
+    }
+
+    /// Shows what is in force of each directory of release files.
+    pub fn release_sources<'s>(&self, sources: impl Iterator<Item = ReleaseSource<'s>>) {
+        for gauges in [&self.release_info, &self.release_reload] {
+            gauges.reset();
+        }
+        self.release_loaded.reset();
+        for source in sources {
+            self.release_reload.with_label_values(&[source.name]).set(i64::from(source.is_current));
+            if let Some(since) = source.since {
+                self.release_loaded.with_label_values(&[source.name]).set(seconds(since));
+            }
+            for release in source.releases.into_iter().flat_map(Snapshots::releases) {
+                self.release_info.with_label_values(&[source.name, release.name(), release.id().as_str()]).set(1);
+            }
+        }
     }
 
     /// Shows that the configuration is in force as its file says, or that there is no file.

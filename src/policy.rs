@@ -14,6 +14,8 @@ mod lint;
 mod lookups;
 mod plan;
 mod reasons;
+mod release;
+mod releases;
 mod resource;
 mod show;
 mod tags;
@@ -29,10 +31,13 @@ pub use file::{Mode, policy_schema};
 pub use lint::{LintCode, Linted, lint};
 pub use plan::Plan;
 pub use reasons::{About, Reason};
+pub use releases::{Choice, Current, Governed, Loaded, Mismatch, Releases, SEVERAL, Snapshots};
 pub use resource::{GROUP, KIND, PLURAL, VERSION, policy_crd};
 pub use show::{IMAGE_BYTES, printable};
 pub use test_file::{Case, Difference, Expectation, Seen, SeenFinding, TestFile, test_schema};
-pub use verdict::{AllowReason, Applied, Check, Decision, Finding, FindingId, ImageVerdict, Level, Pinning, Verdict};
+pub use verdict::{
+    AllowReason, Applied, Check, Decision, Finding, FindingId, ImageVerdict, Level, OneRelease, Pinning, Verdict,
+};
 
 use crate::image::{Reference, ReferenceError};
 use std::borrow::Cow;
@@ -59,6 +64,8 @@ pub struct Request<'a> {
     /// The environment that the namespace belongs to, where whoever asks knows it better than the namespace tells: the
     /// command line, of a file in an overlay. In admission there is none: the object's author would choose it.
     pub environment: Option<&'a str>,
+    /// The releases that govern the namespace, or why none does; see [`Releases::govern`].
+    pub governed: Governed<'a>,
     /// Now, for the expiry of exceptions.
     pub now: Seconds,
 }

@@ -14,6 +14,7 @@ mod home;
 mod mutate;
 mod pins;
 mod policies;
+mod releases;
 mod reload;
 mod routes;
 mod self_managed;

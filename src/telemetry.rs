@@ -75,6 +75,8 @@ pub fn decision(request: &AdmissionRequest<'_>, decided: &Decided<'_>) {
     let cut = |text: &str| printable(text, MAX_BYTES);
     let images = decided.verdict.map_or_else(|| "[]".to_owned(), images);
     let object_findings = decided.verdict.map(|v| codes(v.object_findings.iter())).unwrap_or_default();
+    let release = decided.verdict.and_then(|verdict| verdict.release).map(|one| one.release);
+    let release = release.map(|release| format!("{} {}", release.name(), release.id().as_str()));
     tracing::info!(
         uid = cut(&request.uid),
         endpoint = decided.endpoint,
@@ -90,6 +92,7 @@ pub fn decision(request: &AdmissionRequest<'_>, decided: &Decided<'_>) {
         images,
         object_findings,
         policy_hash = decided.policy_hash,
+        release,
         duration_seconds = decided.duration.as_secs_f64(),
         "decision"
     );

@@ -7,10 +7,10 @@ use anyhow::bail;
 use clap::Args;
 
 use super::facts::Origin;
-use super::{Surroundings, files};
+use super::{Surroundings, files, releases};
 use crate::config::{Config, Overrides};
 use crate::document::{Color, Diagnostic, render};
-use crate::policy::{FactsFile, Labels, PolicySet, Settings, TrustedLabels};
+use crate::policy::{FactsFile, Labels, PolicySet, Releases, Settings, TrustedLabels};
 use crate::review::Workloads;
 use crate::watch::policy_files;
 
@@ -29,6 +29,9 @@ pub(super) struct EngineArgs {
     /// A label of the namespace; may be given several times. Without any, labels are unknown: policies with a selector apply
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub namespace_labels: Vec<(String, String)>,
+    /// A release file that governs every namespace; further ones stay allowed beside the first where that lists them as previous
+    #[arg(long, value_name = "FILE")]
+    pub release: Vec<PathBuf>,
     /// Ask no registry: what only a registry knows is undecided, and nothing is looked up for pins
     #[arg(long, conflicts_with = "facts")]
     pub offline: bool,
@@ -96,8 +99,10 @@ impl EngineArgs {
             (None, true) => Origin::Nowhere,
             (None, false) => Origin::Registries(config.registry),
         };
+        let Some(releases) = releases::read(&self.release, &config.releases, surroundings) else { return Ok(None) };
         Ok(Some(Engine {
             policies,
+            releases,
             settings,
             workloads: config.workloads,
             infrastructure: config.infrastructure_namespaces,
@@ -110,6 +115,8 @@ impl EngineArgs {
 pub(super) struct Engine {
     /// The policies of all directories; none where no directory was named.
     pub policies: Option<PolicySet>,
+    /// Which release governs which namespace.
+    pub releases: Releases,
     /// The configuration's settings, or the defaults with every label trusted.
     pub settings: Settings,
     /// The kinds that have images.

@@ -2,12 +2,25 @@
 
 use super::values::{Interval, Size};
 use crate::document::{Later, Spanned, choice, object, schema_of};
+use crate::policy::file::Namespaces;
 use crate::policy::{Mode, NoPolicy, NonCanonicalHost};
 
 /// A text that stands somewhere.
 pub(super) type Text = Spanned<String>;
-/// A key whose features come later: at its default it is accepted.
-pub(super) type LaterList = Option<Spanned<Vec<Later>>>;
+
+object! {
+    /// A directory of release files, and the namespaces that its releases govern.
+    pub struct Release {
+        /// The namespaces: include AND NOT exclude AND selector; omitted: every one.
+        namespaces: "namespaces" => Option<Namespaces>,
+        /// A directory of release files (*.yaml, *.yml, *.json; not searched recursively): a mounted ConfigMap, say.
+        dir: "dir" => Text,
+        /// The name of the release that governs; omitted: the one that no other lists as previous.
+        current: "current" => Option<Text>,
+        /// The namespace label whose value names the release that governs; in the place of current.
+        current_label: "currentLabel" => Option<Text>,
+    }
+}
 
 object! {
     /// The server's configuration. All keys but listen, tls.mode, limits and log reload while it runs.
@@ -32,8 +45,8 @@ object! {
         workloads: "workloads" => Option<Vec<Spanned<Workload>>>,
         /// Pinning.
         mutation: "mutation" => Option<Mutation>,
-        /// Release manifests (not supported yet).
-        releases: "releases" => LaterList,
+        /// Which release governs which namespace; the first entry that is about a namespace holds.
+        releases: "releases" => Option<Vec<Release>>,
         /// Reading pull secrets.
         pull_secrets: "pullSecrets" => Option<PullSecrets>,
         /// How image references are read.

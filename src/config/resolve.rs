@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::file::{ConfigFile, Text};
 use super::values::{Interval, Size};
-use super::{CertificateSource, Config, Limits, Log, Overrides, Webhooks, file, tls};
+use super::{CertificateSource, Config, Limits, Log, Overrides, ReleaseSource, Webhooks, file, tls};
 use crate::document::{Diagnostic, Read, Reader, Source, Spanned, Value, parse};
-use crate::policy::TrustedLabels;
+use crate::policy::{Choice, TrustedLabels};
 use crate::review::{ExemptRequesters, WorkloadKind, Workloads};
 
 /// The longest time that any key may name: a day. Longer ones are typing errors.
@@ -22,7 +22,6 @@ pub(super) fn config(name: &str, text: &str, overrides: &Overrides) -> Result<Co
     if let Some(root) = roots.next()
         && let Some(file) = ConfigFile::read(root, &mut reader)
     {
-        later_keys(&file, &mut reader);
         apply(file, &mut config, &mut reader);
     }
     if let Some(second) = roots.next() {
@@ -88,6 +87,7 @@ fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {
             Err(problem) => drop(reader.error(exempt.span, problem)),
         }
     }
+    releases(file.releases.unwrap_or_default(), config, reader);
     workloads(file.workloads.unwrap_or_default(), config, reader);
     if let Some(limits) = file.limits {
         apply_limits(limits, config, reader);
@@ -173,19 +173,19 @@ fn owners(written: Vec<Spanned<file::Controller>>, reader: &mut Reader<'_>) -> V
     owners
 }
 
-/// Keys of features that come later are fine at their defaults, and an error otherwise.
-fn later_keys(file: &ConfigFile, reader: &mut Reader<'_>) {
-    let mut refuse = |span: Option<crate::document::Span>, what: &str| {
-        if let Some(span) = span {
-            let error = reader.error(span, format!("{what} is not supported yet"));
-            error.help.push("a later version will know it; take it out for now".to_owned());
+/// Where releases come from. After the labels that are trusted are known.
+fn releases(written: Vec<file::Release>, config: &mut Config, reader: &mut Reader<'_>) {
+    for one in written {
+        if one.dir.value.is_empty() {
+            reader
+                .error(one.dir.span.clone(), "no directory")
+                .help
+                .push("name the directory of release files".to_owned());
         }
-    };
-    let full = |list: &file::LaterList| {
-        let filled = list.as_ref().filter(|list| !list.value.is_empty());
-        filled.map(|list| list.span.clone())
-    };
-    refuse(full(&file.releases), "'releases'");
+        let (named, label) = (one.current.as_ref(), one.current_label.as_ref());
+        let choice = Choice::compile(one.namespaces.as_ref(), named, label, &config.settings, reader);
+        config.releases.push(ReleaseSource { dir: one.dir.value.into(), choice });
+    }
 }
 
 /// # Errors

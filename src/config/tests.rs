@@ -33,7 +33,10 @@ registries:
   - {host: plain.example.com, insecure: true, endpoint: "http://127.0.0.1:5000", credentials: {helper: ecr-login}}
 workloads: [{group: argoproj.io, kind: Rollout, paths: [spec.template.spec]}]
 mutation: {owners: [{group: argoproj.io, kind: Rollout}]}
-releases: []
+releases:
+  - {dir: one, namespaces: {include: ["shop-*"]}, current: system-1}
+  - {dir: two, currentLabel: environment}
+  - {dir: three}
 pullSecrets: {enabled: true}
 references: {nonCanonicalHost: normalise}
 limits: {bodyBytes: 1MiB, inFlightBytes: 2MiB, requests: 3, images: 4, referenceBytes: 5, connections: 6,
@@ -57,6 +60,10 @@ fn every_key_is_read() {
     let webhooks =
         Webhooks { validating: Some("tagwarden".to_owned()), mutating: Some("tagwarden.mutating".to_owned()) };
     assert_eq!(config.webhooks, webhooks);
+    let dirs: Vec<_> = config.releases.iter().map(|source| source.dir.display().to_string()).collect();
+    assert_eq!(dirs, ["one", "two", "three"]);
+    let newest: Vec<_> = config.releases.iter().map(|source| source.choice.wants_newest()).collect();
+    assert_eq!(newest, [false, false, true]);
     assert_eq!(config.policy_dirs, [PathBuf::from("one"), PathBuf::from("two")]);
     assert!(config.policy_objects);
     assert!(config.settings.allow_empty);
@@ -151,7 +158,12 @@ fn problems_name_the_place_and_the_remedy() {
         ("webhooks: {validating: \"\"}", "config.yaml:1:24: error: not the name of a webhook configuration"),
         ("webhooks: {mutating: Tagwarden}", "not the name of a webhook configuration"),
         ("webhooks: {validate: a}", "did you mean 'validating'?"),
-        ("releases: [{}]", "'releases' is not supported yet"),
+        ("releases: [{}]", "the key 'dir' is missing here"),
+        ("releases: [{dir: \"\"}]", "config.yaml:1:17: error: no directory"),
+        ("releases: [{dir: a, current: b, currentLabel: c}]", "both say which release governs"),
+        ("releases: [{dir: a, currentLabel: c}]", "the namespace label 'c' is not trusted"),
+        ("releases: [{dir: a, namespaces: {selector: {matchLabels: {d: e}}}}]", "the namespace label 'd' is not trusted"),
+        ("releases: [{dir: a, namespaces: {include: [\"a/b\"]}}]", "config.yaml:1:"),
         ("registries: [{hots: a.io}]", "did you mean 'host'?"),
         ("registries: [{host: Registry.io}]", "config.yaml:1:21: error: not a registry host"),
         ("registries: [{host: \"*.io\"}]", "not a registry host"),

@@ -12,6 +12,8 @@ use super::tags::built_in;
 use super::{Age, Budget, Failure, ImageLabels, Resolved, Undecided};
 use crate::image::{Class, DigestBuf, TagFacts};
 
+/// How many tags that releases name are asked about.
+const FROM_RELEASES: usize = 3;
 /// How many tags that the labels name are asked about.
 const FROM_LABELS: usize = 6;
 /// How many tags of the list are compared.
@@ -29,8 +31,30 @@ pub(super) enum Approval<'x> {
     Open(Open<'x>),
 }
 
-/// What came of the tags that the labels name.
-enum ByLabels<'x> {
+/// What came of some tags.
+enum Step {
+    Approved,
+    /// Answers are still to come.
+    Wait,
+    Not,
+}
+
+/// What is known of the tags that were asked about so far.
+#[derive(Default)]
+struct Asked<'x> {
+    failed: Option<Open<'x>>,
+    /// Those that are remembered with another digest.
+    remembered: Vec<String>,
+}
+
+impl<'x> Asked<'x> {
+    fn fails(&mut self, cause: Open<'x>) {
+        self.failed = worse(self.failed.take(), cause);
+    }
+}
+
+/// What came of the tags that releases and labels name.
+enum ByNames<'x> {
     Approved,
     /// Answers are still to come.
     Wait,
@@ -51,10 +75,10 @@ impl<'x, 'p> Examination<'x, 'p> {
         digest: &DigestBuf,
         ground: Ground<'x>,
     ) -> Approval<'x> {
-        let (failed, remembered) = match self.by_labels(policy, classes, digest) {
-            ByLabels::Approved => return Approval::Yes,
-            ByLabels::Wait => return Approval::Open(self.missing()),
-            ByLabels::Not(failed, remembered) => (failed, remembered),
+        let (failed, remembered) = match self.by_names(policy, classes, digest) {
+            ByNames::Approved => return Approval::Yes,
+            ByNames::Wait => return Approval::Open(self.missing()),
+            ByNames::Not(failed, remembered) => (failed, remembered),
         };
         let already = self.wants.len();
         let from_list = match search {
@@ -80,50 +104,68 @@ impl<'x, 'p> Examination<'x, 'p> {
         }
     }
 
-    /// Asks the tags that the digest's own labels name: versions first, then revisions.
-    fn by_labels(&mut self, policy: &Policy, classes: &ClassNames, digest: &DigestBuf) -> ByLabels<'x> {
+    /// Asks the tags that governing releases give the digest, then those that its own labels name: versions, then revisions.
+    fn by_names(&mut self, policy: &Policy, classes: &ClassNames, digest: &DigestBuf) -> ByNames<'x> {
         let none = ImageLabels::new();
-        let mut failed = None;
+        let mut asked = Asked::default();
+        let own = self.subject.reference.tag();
+        let released = self.released_tags(digest).into_iter().filter(|tag| Some(*tag) != own);
+        let released: Vec<String> = released
+            .filter(|tag| rank(policy, classes, tag).is_some())
+            .take(FROM_RELEASES)
+            .map(str::to_owned)
+            .collect();
+        match self.ask_about(released, digest, &mut asked) {
+            Step::Approved => return ByNames::Approved,
+            Step::Wait => return ByNames::Wait,
+            Step::Not => {}
+        }
         let labels = match self.facts.labels(&self.subject.name, digest.as_str()) {
             None => {
                 self.wants.push(Want::Labels(Cow::Owned(digest.as_str().to_owned())));
-                return ByLabels::Wait;
+                return ByNames::Wait;
             }
             Some(Ok(labels)) => labels,
             Some(Err(cause)) => {
                 if cause.failure != Failure::NotFound {
-                    failed = Some(Cow::Borrowed(cause));
+                    asked.failed = worse(asked.failed, Cow::Borrowed(cause));
                 }
                 &none
             }
         };
-        let mut remembered = Vec::new();
         for tags in self.named(policy, classes, labels) {
-            let mut waits = false;
-            for tag in tags {
-                match self.facts.tagged(&self.subject.name, &tag) {
-                    Tagged::Unknown => {
-                        self.wants.push(Want::Other(Cow::Owned(tag), Age::Remembered, Budget::Review));
-                        waits = true;
-                    }
-                    Tagged::Answer(resolved, _) if resolved.digest == *digest => {
-                        self.held(&tag, resolved);
-                        return ByLabels::Approved;
-                    }
-                    Tagged::Answer(_, Ground::Firm) => {}
-                    Tagged::Answer(_, Ground::Ask) => remembered.push(tag),
-                    Tagged::Answer(_, Ground::Failed(cause)) => failed = worse(failed, Cow::Borrowed(cause)),
-                    Tagged::Answer(_, Ground::Old) => failed = worse(failed, Cow::Owned(self.too_old())),
-                    // That there is no such tag is an answer.
-                    Tagged::Failed(cause) if cause.failure == Failure::NotFound => {}
-                    Tagged::Failed(cause) => failed = worse(failed, Cow::Borrowed(cause)),
-                }
-            }
-            if waits {
-                return ByLabels::Wait;
+            match self.ask_about(tags, digest, &mut asked) {
+                Step::Approved => return ByNames::Approved,
+                Step::Wait => return ByNames::Wait,
+                Step::Not => {}
             }
         }
-        ByLabels::Not(failed, remembered)
+        ByNames::Not(asked.failed, asked.remembered)
+    }
+
+    /// Whether one of these tags has the digest.
+    fn ask_about(&mut self, tags: Vec<String>, digest: &DigestBuf, asked: &mut Asked<'x>) -> Step {
+        let mut waits = false;
+        for tag in tags {
+            match self.facts.tagged(&self.subject.name, &tag) {
+                Tagged::Unknown => {
+                    self.wants.push(Want::Other(Cow::Owned(tag), Age::Remembered, Budget::Review));
+                    waits = true;
+                }
+                Tagged::Answer(resolved, _) if resolved.digest == *digest => {
+                    self.held(&tag, resolved);
+                    return Step::Approved;
+                }
+                Tagged::Answer(_, Ground::Firm) => {}
+                Tagged::Answer(_, Ground::Ask) => asked.remembered.push(tag),
+                Tagged::Answer(_, Ground::Failed(cause)) => asked.fails(Cow::Borrowed(cause)),
+                Tagged::Answer(_, Ground::Old) => asked.fails(Cow::Owned(self.too_old())),
+                // That there is no such tag is an answer.
+                Tagged::Failed(cause) if cause.failure == Failure::NotFound => {}
+                Tagged::Failed(cause) => asked.fails(Cow::Borrowed(cause)),
+            }
+        }
+        if waits { Step::Wait } else { Step::Not }
     }
 
     /// The tags of the classes that labels name, in the two steps in which they are asked about.

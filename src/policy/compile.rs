@@ -20,7 +20,7 @@ use crate::image::{GlobSet, NameGlob};
 pub(crate) use channel::{Comparison, Environment, Environments};
 pub(crate) use rules::{Rule, Tags};
 pub use settings::{NoPolicy, NonCanonicalHost, Settings, TrustedLabels};
-pub(crate) use validate::Selector;
+pub(crate) use validate::{Selector, trusted};
 
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
@@ -214,8 +214,37 @@ impl PolicySet {
 }
 
 impl NamespaceFilter {
+    /// All namespaces.
+    pub fn everywhere() -> Self {
+        NamespaceFilter { include: None, exclude: Vec::new(), selector: None }
+    }
+
+    /// The filter as people write it in files other than policies.
+    pub fn compile(read: Option<&super::file::Namespaces>, settings: &Settings, reader: &mut Reader<'_>) -> Self {
+        validate::namespaces(read, settings, reader)
+    }
+
+    /// Whether it matches a namespace; none: that hangs on labels that are not known.
+    pub fn is_about(&self, namespace: &str, labels: Option<&Labels>) -> Option<bool> {
+        let by_name = self.names_match(namespace);
+        match &self.selector {
+            Some(selector) if by_name => {
+                let decided = labels.is_some() || !selector.needs_labels();
+                let matches = selector.matches(namespace, labels);
+                // What does not match without the labels does not match with them either.
+                (decided || !matches).then_some(matches)
+            }
+            _ => Some(by_name),
+        }
+    }
+
+    /// Whether labels besides the namespace's name make a difference.
+    pub fn needs_labels(&self) -> bool {
+        self.selector.as_ref().is_some_and(Selector::needs_labels)
+    }
+
     /// Include and exclude alone.
-    fn names_match(&self, namespace: &str) -> bool {
+    pub fn names_match(&self, namespace: &str) -> bool {
         let included = self.include.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(namespace)));
         included && !self.exclude.iter().any(|glob| glob.matches(namespace))
     }

@@ -5,8 +5,10 @@ use super::facts::Tagged;
 use super::file::Pin;
 use super::judge::{Judge, allowed};
 use super::plan::Planned;
+use super::release::OfRelease;
 use super::{
-    AllowReason, Applied, Check, Decision, Facts, Finding, ImageUse, ImageVerdict, Mode, Pinning, Plan, Stage, Verdict,
+    AllowReason, Applied, Check, Decision, Facts, Finding, ImageUse, ImageVerdict, Mode, OneRelease, Pinning, Plan,
+    Stage, Verdict,
 };
 
 /// Judges. `images` are those that the plan was made for. Cannot fail: a fact that is not there is itself a finding.
@@ -16,17 +18,34 @@ use super::{
 pub fn decide<'a>(plan: Plan<'a>, images: &[ImageUse<'a>], facts: &Facts) -> Verdict<'a> {
     let Plan { judge, object_findings, images: planned } = plan;
     let object = strictest(object_findings.iter().map(|finding| finding.mode));
-    let judged: Vec<ImageVerdict<'a>> =
-        images.iter().zip(planned).map(|(image, planned)| judge.verdict(image, planned, facts)).collect();
+    let agreement = judge.agreement(&planned, facts);
+    let (standings, chosen) = (agreement.images, agreement.release);
+    let mode = chosen.and_then(|_| judge.mode_of_release(&planned));
+    let mut standings = standings.into_iter();
+    let judged: Vec<ImageVerdict<'a>> = images
+        .iter()
+        .zip(planned)
+        .map(|(image, planned)| judge.verdict(image, planned, standings.next().flatten().as_ref(), facts))
+        .collect();
     let decision = judged.iter().map(|image| image.decision).chain([object]).max().unwrap_or_default();
     let policies = judge.applying.iter().map(|policy| policy.name.as_str()).collect();
-    Verdict { decision, policies, object_findings, images: judged }
+    let is_of_one = || judged.iter().flat_map(ImageVerdict::findings).all(|finding| finding.check != Check::Release);
+    let chosen = chosen.and_then(|at| judge.governing().get(at)).filter(|_| is_of_one());
+    let release = chosen.zip(mode).map(|(release, mode)| OneRelease { release, mode });
+    Verdict { decision, policies, object_findings, images: judged, release }
 }
 
 impl<'a> Judge<'a> {
-    fn verdict(&self, image: &ImageUse<'a>, planned: Planned<'a>, facts: &Facts) -> ImageVerdict<'a> {
+    fn verdict(
+        &self,
+        image: &ImageUse<'a>,
+        planned: Planned<'a>,
+        release: Option<&OfRelease>,
+        facts: &Facts,
+    ) -> ImageVerdict<'a> {
         let Planned { class, mut applied, subject } = planned;
-        let notes = subject.as_ref().map(|subject| self.examine(subject, facts, &mut applied)).unwrap_or_default();
+        let notes =
+            subject.as_ref().map(|subject| self.examine(subject, release, facts, &mut applied)).unwrap_or_default();
         let of = |one: &Applied<'_>| decision_of(&one.findings, one.allowed.is_some());
         let decision = applied.iter().map(of).max().unwrap_or(Decision::Allow);
         let pin = subject.map_or(Pinning::None, |subject| self.pinning(&subject, facts, decision));
@@ -45,16 +64,33 @@ impl<'a> Judge<'a> {
     }
 
     /// Adds what facts say to what text said. Hands back what is to be told although nothing is wrong.
-    fn examine(&self, subject: &Subject<'a>, facts: &Facts, applied: &mut [Applied<'a>]) -> Vec<String> {
+    fn examine(
+        &self,
+        subject: &Subject<'a>,
+        release: Option<&OfRelease>,
+        facts: &Facts,
+        applied: &mut [Applied<'a>],
+    ) -> Vec<String> {
         let mut examination = Examination::new(self, subject, facts);
         for demand in &subject.demands {
-            let found = examination.judge(demand);
+            let found = examination.judge(demand, release);
             if let Some(applied) = applied.get_mut(demand.at).filter(|_| !found.is_empty()) {
                 applied.findings.extend(found);
                 applied.allowed = allowed(&applied.findings, applied.rule.map(AllowReason::Rule));
             }
         }
         examination.notes
+    }
+
+    /// The strictest mode in which a rule requires a release of one of the images.
+    fn mode_of_release(&self, planned: &[Planned<'a>]) -> Option<Mode> {
+        let demands =
+            planned.iter().filter_map(|planned| planned.subject.as_ref()).flat_map(|subject| &subject.demands);
+        let modes = demands.filter(|demand| demand.release).map(|demand| {
+            let policy = self.applying[demand.at];
+            self.mode(policy, Some((demand.rule, &policy.rules[demand.rule])), Check::Release)
+        });
+        modes.max()
     }
 
     /// What becomes of a Pod's image without a digest, where a rule asks for a pin and no policy refuses the image.

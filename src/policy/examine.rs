@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use super::channel::Approval;
 use super::compile::{Comparison, Policy};
 use super::facts::{Ground, Tagged};
-use super::file::{Pin, Pinned};
+use super::file::{ApprovedBy, Pin, Pinned};
 use super::judge::{Excusable, Judge, Ruling, Violation};
 use super::lookups::{Shelf, Want};
+use super::release::{self, OfRelease};
 use super::show::{IMAGE_BYTES, printable};
 use super::{
     Age, Asked, Budget, Check, Facts, Failure, Finding, FindingId, Lookup, Mode, Resolved, Source, Stage, Undecided,
@@ -54,6 +55,8 @@ pub(super) struct Demand<'p> {
     pub pin: Pin,
     /// With what its digest is compared (TW201).
     pub compare: Option<&'p Comparison>,
+    /// Whether it must be in the governing release (TW300 to TW303).
+    pub release: bool,
 }
 
 impl<'p> Subject<'p> {
@@ -133,8 +136,8 @@ impl<'x, 'p> Examination<'x, 'p> {
         Examination { judge, subject, facts, wants: Vec::new(), notes: Vec::new() }
     }
 
-    /// All that one rule finds.
-    pub fn judge(&mut self, demand: &Demand<'p>) -> Vec<Finding<'p>> {
+    /// All that one rule finds. `release`: how the image stands to the release that the object is held against.
+    pub fn judge(&mut self, demand: &Demand<'p>, release: Option<&OfRelease>) -> Vec<Finding<'p>> {
         let policy = self.judge.applying[demand.at];
         let image = Excusable { reference: &self.subject.reference, name: &self.subject.name };
         let mut outcome = Outcome {
@@ -145,6 +148,9 @@ impl<'x, 'p> Examination<'x, 'p> {
             open: Vec::new(),
         };
         let by_release = self.digest(demand, &mut outcome);
+        if let Some(release) = release.filter(|_| demand.release) {
+            self.of_release(release, &mut outcome);
+        }
         if let Some(compare) = demand.compare
             && !by_release
             // Nothing more is asked about an image that is refused.
@@ -228,7 +234,11 @@ impl<'x, 'p> Examination<'x, 'p> {
         }
         if let Some(compare) = demand.compare.filter(|compare| compare.pinned == Pinned::Approved) {
             let digest = DigestBuf::from(written);
-            match self.approval(policy, &compare.releases, compare.search, &digest, Ground::Firm) {
+            let approval = match compare.approved_by {
+                ApprovedBy::Release => self.approval_by_release(&digest, Ground::Firm),
+                _ => self.approval(policy, &compare.releases, compare.search, &digest, Ground::Firm),
+            };
+            match approval {
                 Approval::Yes => return Agreement::ByRelease,
                 Approval::Open(cause) if said.is_ok() => return Agreement::Open(Cow::Owned(cause.into_owned())),
                 Approval::Open(_) | Approval::No => {}
@@ -237,6 +247,20 @@ impl<'x, 'p> Examination<'x, 'p> {
         match said {
             Ok(resolved) => Agreement::No(resolved),
             Err(cause) => Agreement::Open(cause),
+        }
+    }
+
+    /// Whether it is in the release (TW300 to TW303).
+    fn of_release(&self, release: &OfRelease, outcome: &mut Outcome<'x, 'p>) {
+        match release {
+            OfRelease::Fits => {}
+            OfRelease::Violates(id, message, use_instead) => {
+                self.found(outcome, *id, Check::Release, message.clone(), use_instead.clone());
+            }
+            OfRelease::Open(cause) => {
+                let unknown = release::unknown(&self.subject.reference);
+                self.undecided(outcome, Check::Release, &unknown, Cow::Owned(cause.clone()));
+            }
         }
     }
 
@@ -265,16 +289,25 @@ impl<'x, 'p> Examination<'x, 'p> {
                 }
             }
         };
-        match self.approval(outcome.policy, &compare.classes, compare.search, &digest, ground) {
+        let approval = match compare.approved_by {
+            ApprovedBy::Release => self.approval_by_release(&digest, ground),
+            _ => self.approval(outcome.policy, &compare.classes, compare.search, &digest, ground),
+        };
+        match approval {
             Approval::Yes => {}
             Approval::No => {
-                let message = match (&shown, reference.digest()) {
-                    (Some(tag), None) => {
-                        format!("{tag} is {}, which no {} tag carries", digest.short(), compare.shown)
-                    }
-                    _ => format!("no {} tag carries {}", compare.shown, digest.short()),
+                let nobody = match compare.approved_by {
+                    ApprovedBy::Release => "no release that governs the namespace".to_owned(),
+                    _ => format!("no {} tag", compare.shown),
                 };
-                let use_instead = self.highest_release(outcome.policy, compare);
+                let message = match (&shown, reference.digest()) {
+                    (Some(tag), None) => format!("{tag} is {}, which {nobody} carries", digest.short()),
+                    _ => format!("{nobody} carries {}", digest.short()),
+                };
+                let use_instead = self
+                    .judge
+                    .of_active_release(outcome.policy, outcome.ruling.1, &self.subject.name)
+                    .or_else(|| self.highest_release(outcome.policy, compare));
                 self.found(outcome, FindingId::Tw201, Check::Channel, message, use_instead);
             }
             Approval::Open(cause) => {
@@ -282,6 +315,15 @@ impl<'x, 'p> Examination<'x, 'p> {
                 let unknown = format!("whether {what} carries an approved build");
                 self.undecided(outcome, Check::Channel, &unknown, cause);
             }
+        }
+    }
+
+    /// Whether a governing release has the digest.
+    fn approval_by_release(&mut self, digest: &DigestBuf, ground: Ground<'x>) -> Approval<'x> {
+        match self.released(digest) {
+            Ok(true) => Approval::Yes,
+            Ok(false) => self.firm(ground).map_or_else(Approval::Open, |()| Approval::No),
+            Err(cause) => Approval::Open(cause),
         }
     }
 
@@ -304,7 +346,7 @@ impl<'x, 'p> Examination<'x, 'p> {
     }
 
     /// What is known of the image's own tag; what is not is wanted.
-    fn own_tag(&mut self, tag: &str) -> Tagged<'x> {
+    pub(super) fn own_tag(&mut self, tag: &str) -> Tagged<'x> {
         let known = self.facts.tagged(&self.subject.name, tag);
         if matches!(known, Tagged::Unknown) {
             self.wants.push(Want::Own(Age::Remembered));

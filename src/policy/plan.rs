@@ -2,7 +2,7 @@
 
 use super::compile::{Environment, Policy, Rule};
 use super::examine::{Demand, Examination, Moving, Subject};
-use super::file::Pin;
+use super::file::{Pin, Release};
 use super::judge::{Excusable, Judge, Violation, allowed};
 use super::lookups::Wanted;
 use super::show::{IMAGE_BYTES, printable};
@@ -49,10 +49,20 @@ impl Plan<'_> {
     #[must_use]
     pub fn missing(&self, facts: &Facts) -> Vec<Lookup<'_>> {
         let mut wanted = Wanted::default();
-        for subject in self.images.iter().filter_map(|image| image.subject.as_ref()) {
+        let agreement = self.judge.agreement(&self.images, facts);
+        let subject = |at: usize| self.images.get(at).and_then(|image| image.subject.as_ref());
+        for (at, want) in &agreement.wants {
+            if let Some(subject) = subject(*at) {
+                wanted.add(subject.lookup(want));
+            }
+        }
+        let mut standings = agreement.images.into_iter();
+        for image in &self.images {
+            let release = standings.next().flatten();
+            let Some(subject) = &image.subject else { continue };
             let mut examination = Examination::new(&self.judge, subject, facts);
             for demand in &subject.demands {
-                examination.judge(demand);
+                examination.judge(demand, release.as_ref());
             }
             for want in examination.wants {
                 wanted.add(subject.lookup(&want));
@@ -215,8 +225,13 @@ impl<'p> Judge<'p> {
         let mut findings = Vec::new();
         if let Some(what) = tag.violates(policy, rule) {
             let message = format!("{what}; {} accepts {}", rule.shown, rule.accepts);
-            let violation = Violation { id: FindingId::Tw120, check: Check::Tags, message, use_instead: None };
+            let use_instead = self.of_active_release(policy, rule, name);
+            let violation = Violation { id: FindingId::Tw120, check: Check::Tags, message, use_instead };
             let mode = self.mode(policy, Some((index, rule)), Check::Tags);
+            findings.push(self.finding(policy, Some(rule), mode, violation, excusable(policy, tag, name)));
+        }
+        if let Some(violation) = self.against_release(rule, tag, name) {
+            let mode = self.mode(policy, Some((index, rule)), Check::Release);
             findings.push(self.finding(policy, Some(rule), mode, violation, excusable(policy, tag, name)));
         }
         if tag.is_channel(policy) && covers_channels(rule, &findings) {
@@ -297,8 +312,12 @@ impl<'p> Judge<'p> {
             agrees: has_tag && has_digest && !image.pin_proven,
             pin: if has_digest || self.request.stage == Stage::Offline { Pin::None } else { rule.pin },
             compare: rule.channel.compare.as_ref().filter(|_| is_covered),
+            // What text said already is not asked again.
+            release: rule.release == Release::Require
+                && applied.findings.iter().all(|finding| finding.check != Check::Release),
         };
-        (demand.agrees || demand.pin != Pin::None || demand.compare.is_some()).then_some(demand)
+        let asks = demand.agrees || demand.pin != Pin::None || demand.compare.is_some() || demand.release;
+        asks.then_some(demand)
     }
 
     /// The trick shape that this policy refuses, if the reference is one.

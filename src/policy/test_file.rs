@@ -14,8 +14,8 @@ pub use seen::{Difference, Seen, SeenFinding};
 use super::facts_file::RepositoryFacts;
 use super::file::{ApiVersion, Text};
 use super::{
-    Decision, FactsFile, Failure, FindingId, ImageUse, Labels, Mode, NoPolicy, NonCanonicalHost, PolicySet, Request,
-    Seconds, Settings, Stage, TrustedLabels, Undecided, Verdict, decide, gather, printable,
+    Decision, FactsFile, Failure, FindingId, ImageUse, Labels, Mode, NoPolicy, NonCanonicalHost, PolicySet, Releases,
+    Request, Seconds, Settings, Stage, TrustedLabels, Undecided, Verdict, decide, gather, printable,
 };
 use crate::document::{
     Diagnostic, Node, Read, Reader, Source, Spanned, Table, Value, choice, nearest, object, parse, schema_of,
@@ -73,6 +73,9 @@ object! {
         namespaces: "namespaces" => Option<Table<NamespaceFacts>>,
         /// What registries would say. Without it no fact is asked that only a pin needs, and others are undecided.
         registry: "registry" => Option<Table<RepositoryFacts>>,
+        /// Release files, their paths relative to this file. The first governs every namespace; the others are there for its
+        /// `previous`. Without it no release governs any.
+        releases: "releases" => Option<Spanned<Vec<Text>>>,
         /// The server's configuration file, whose settings, kinds and infrastructure namespaces hold; a path relative to
         /// this file.
         config: "config" => Option<Text>,
@@ -225,6 +228,8 @@ impl JsonSchema for FindingCode {
 pub struct TestFile {
     /// Files and directories of the policies under test, relative to the file.
     pub policies: Vec<Text>,
+    /// Release files, relative to the file; the first governs every namespace.
+    pub releases: Vec<Text>,
     /// The server's configuration file, relative to the file.
     pub config: Option<Text>,
     /// The settings written in the file, and the command line's own for the rest.
@@ -236,6 +241,7 @@ pub struct TestFile {
     now: Seconds,
     namespaces: BTreeMap<String, Labels>,
     registry: Option<FactsFile>,
+    governing: Releases,
 }
 
 impl TestFile {
@@ -274,6 +280,12 @@ impl TestFile {
         check::names(self, policies, source)
     }
 
+    /// Says what the release files hold that it names.
+    #[must_use]
+    pub fn governed_by(self, releases: Releases) -> Self {
+        TestFile { governing: releases, ..self }
+    }
+
     /// The request that asks for a verdict on an object of this file.
     #[must_use]
     pub fn request<'a>(&'a self, group: &str, kind: &'a str, namespace: &'a str, name: &'a str) -> Request<'a> {
@@ -284,6 +296,7 @@ impl TestFile {
             namespace_labels: self.namespaces.get(namespace),
             is_pod: group.is_empty() && kind == "Pod",
             environment: None,
+            governed: self.governing.govern(Some(namespace), self.namespaces.get(namespace)),
             stage: if self.registry.is_some() { Stage::Command } else { Stage::Offline },
             now: self.now,
         }

@@ -2,6 +2,7 @@
 
 use super::{FieldPath, List, Mode};
 use crate::image::{DigestBuf, Reference};
+use crate::release::Release;
 
 /// The checks that policies, exceptions and metrics name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -550,6 +551,15 @@ impl<'a> ImageVerdict<'a> {
     }
 }
 
+/// The release that all images of an object are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OneRelease<'a> {
+    /// It.
+    pub release: &'a Release,
+    /// The strictest mode in which a rule requires one.
+    pub mode: Mode,
+}
+
 /// The verdict on a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict<'a> {
@@ -561,6 +571,8 @@ pub struct Verdict<'a> {
     pub object_findings: Vec<Finding<'a>>,
     /// Every image judged, in the order given.
     pub images: Vec<ImageVerdict<'a>>,
+    /// The release that all images are of, where rules require one.
+    pub release: Option<OneRelease<'a>>,
 }
 
 impl<'a> Verdict<'a> {

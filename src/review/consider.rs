@@ -2,7 +2,7 @@
 
 use super::exempt::{Exempt, Metadata, exemption};
 use super::{AdmissionRequest, Collected, ExemptRequesters, Operation, Workloads};
-use crate::policy::{Labels, Request, Seconds, Stage, printable};
+use crate::policy::{Governed, Labels, Request, Seconds, Stage, printable};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -146,7 +146,13 @@ impl<'a> About<'a> {
     }
 
     /// What the policies are asked. `labels`: the namespace's, from the API server's own object; `now`: for exceptions' expiry.
-    pub fn policy_request<'s>(&'s self, labels: Option<&'s Labels>, stage: Stage, now: Seconds) -> Request<'s> {
+    pub fn policy_request<'s>(
+        &'s self,
+        labels: Option<&'s Labels>,
+        governed: Governed<'s>,
+        stage: Stage,
+        now: Seconds,
+    ) -> Request<'s> {
         Request {
             kind: &self.kind,
             namespace: self.namespace.as_deref(),
@@ -154,6 +160,7 @@ impl<'a> About<'a> {
             namespace_labels: labels,
             is_pod: self.group.is_empty() && self.kind == "Pod",
             environment: None,
+            governed,
             stage,
             now,
         }
@@ -249,7 +256,8 @@ mod tests {
         let body = review.to_string();
         let about = About::of(&read(body.as_bytes()).unwrap());
         assert_eq!((&*about.name, about.namespace.as_deref()), ("checkout-7d9-*", Some("shop-prod")));
-        let request = about.policy_request(None, crate::policy::Stage::Admission, 7);
+        let request =
+            about.policy_request(None, crate::policy::Governed::default(), crate::policy::Stage::Admission, 7);
         assert!(request.is_pod);
         assert_eq!(
             (request.kind, request.name, request.namespace, request.now),
@@ -260,8 +268,15 @@ mod tests {
         review["request"]["kind"]["group"] = json!("example.com");
         let body = review.to_string();
         let about = About::of(&read(body.as_bytes()).unwrap());
-        assert_eq!(about.policy_request(None, crate::policy::Stage::Admission, 0).namespace, None);
-        assert!(!about.policy_request(None, crate::policy::Stage::Admission, 0).is_pod);
+        assert_eq!(
+            about
+                .policy_request(None, crate::policy::Governed::default(), crate::policy::Stage::Admission, 0)
+                .namespace,
+            None
+        );
+        assert!(
+            !about.policy_request(None, crate::policy::Governed::default(), crate::policy::Stage::Admission, 0).is_pod
+        );
         assert_eq!(about.shown_kind(), "Pod.example.com");
     }
 

@@ -1,11 +1,11 @@
 //! The patch that writes digests into a Pod: what changes, as a JSON patch (RFC 6902) that always applies.
 //!
-//! Only `replace` of image strings that stand in the object, and `add` of our two annotations. Never a `test`, never a
-//! path that the object sent does not have: the API server answers a patch that does not apply with an error, whatever
+//! Only `replace` of image strings that stand in the object, `add` of our annotations, and `remove` of one of ours that
+//! somebody else wrote. Never a `test`, never a path that the object sent does not have: the API server answers a patch that does not apply with an error, whatever
 //! the failure policy.
 
 use super::pins::slot;
-use super::pod::{Annotations, IMAGES_ANNOTATION, PINS_ANNOTATION, Place, PodMetadata};
+use super::pod::{Annotations, IMAGES_ANNOTATION, PINS_ANNOTATION, Place, PodMetadata, RELEASE_ANNOTATION};
 use crate::image::{Digest, Reference};
 use crate::policy::{FieldPath, ImageUse, List};
 use serde::Serialize;
@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const MAX_ANNOTATION_BYTES: usize = 64 << 10;
 /// The most that all annotations of an object hold (`TotalAnnotationSizeLimitB` of Kubernetes' validation).
 const MAX_TOTAL_BYTES: usize = 256 << 10;
+/// Room that is kept for the annotation that names a release: a name of 128 bytes and an id.
+const MAX_RELEASE_BYTES: usize = 320;
 /// Said where not everything fits.
 const LEFT_OUT: &str = "not all images as written and proofs of pins fit into the annotations tagwarden.dev/images and \
                         tagwarden.dev/pins; the images are pinned all the same";
@@ -74,6 +76,8 @@ pub enum Annotating<'a> {
         slots: &'a BTreeSet<String>,
         /// Proofs in the annotation that were verified just now.
         proofs: &'a BTreeMap<String, String>,
+        /// What [`RELEASE_ANNOTATION`] is to say; none: it is not to be there, unless it was there before.
+        release: Option<&'a str>,
     },
 }
 
@@ -94,14 +98,17 @@ pub fn patch(rewrites: &[Rewrite<'_>], annotating: Annotating<'_>) -> Option<Pat
         let path = pointer(&rewrite.field)?;
         operations.push(Operation { op: "replace", path, value: Value::Text(&rewrite.to) });
     }
+    let noted = match annotating {
+        Annotating::Allowed { object, old, slots, proofs, .. } if !operations.is_empty() => {
+            Noted::of(rewrites, object, old, slots, proofs)
+        }
+        Annotating::Forbidden | Annotating::Allowed { .. } => Noted::default(),
+    };
+    let noted = noted.with_release(annotating);
+    operations.extend(noted.operations());
     if operations.is_empty() {
         return None;
     }
-    let noted = match annotating {
-        Annotating::Forbidden => Noted::default(),
-        Annotating::Allowed { object, old, slots, proofs } => Noted::of(rewrites, object, old, slots, proofs),
-    };
-    operations.extend(noted.operations());
     // Strings and maps of strings cannot fail to serialise.
     let json = serde_json::to_vec(&operations).ok()?;
     Some(Patch { json, warning: noted.left_out.then_some(LEFT_OUT) })
@@ -112,6 +119,7 @@ pub fn patch(rewrites: &[Rewrite<'_>], annotating: Annotating<'_>) -> Option<Pat
 struct Operation<'a> {
     op: &'static str,
     path: String,
+    #[serde(skip_serializing_if = "Value::is_none")]
     value: Value<'a>,
 }
 
@@ -120,6 +128,14 @@ struct Operation<'a> {
 enum Value<'a> {
     Text(&'a str),
     Map(BTreeMap<&'static str, &'a str>),
+    /// Of a `remove`.
+    None,
+}
+
+impl Value<'_> {
+    fn is_none(&self) -> bool {
+        matches!(self, Value::None)
+    }
 }
 
 /// Our annotations as they are to be.
@@ -127,6 +143,8 @@ enum Value<'a> {
 struct Noted {
     place: Place,
     changed: Vec<(&'static str, String)>,
+    /// Those of ours that somebody else wrote.
+    removed: Vec<&'static str>,
     left_out: bool,
 }
 
@@ -138,7 +156,7 @@ impl Noted {
         slots: &BTreeSet<String>,
         proofs: &BTreeMap<String, String>,
     ) -> Self {
-        let Annotations { place, images: own_images, pins: own_pins, other_bytes } = &object.annotations;
+        let Annotations { place, images: own_images, pins: own_pins, release, other_bytes } = &object.annotations;
         if *place == Place::Nowhere {
             return Noted::default();
         }
@@ -159,7 +177,9 @@ impl Noted {
             };
         }
         let mut left_out = false;
-        let mut room = MAX_TOTAL_BYTES.saturating_sub(other_bytes + IMAGES_ANNOTATION.len() + PINS_ANNOTATION.len());
+        let of_release = RELEASE_ANNOTATION.len() + release.as_ref().map_or(MAX_RELEASE_BYTES, |text| text.len());
+        let keys = IMAGES_ANNOTATION.len() + PINS_ANNOTATION.len();
+        let mut room = MAX_TOTAL_BYTES.saturating_sub(other_bytes + keys + of_release.max(MAX_RELEASE_BYTES));
         let pins = (!pins.is_empty()).then(|| fitting(&pins, &mut room, &mut left_out));
         // Expired proofs do not matter; where an update left the annotation out, it comes back as it was.
         let pins = pins.or_else(|| match own_pins {
@@ -173,7 +193,24 @@ impl Noted {
                 Some((key, text.filter(|text| own.as_deref() != Some(text) && text != "{}")?))
             })
             .collect();
-        Noted { place: *place, changed, left_out }
+        Noted { place: *place, changed, removed: Vec::new(), left_out }
+    }
+
+    /// The same with the release that all images are of.
+    fn with_release(mut self, annotating: Annotating<'_>) -> Self {
+        let Annotating::Allowed { object, old, release, .. } = annotating else { return self };
+        self.place = object.annotations.place;
+        let own = object.release();
+        match release {
+            Some(release) if own != Some(release) && self.place != Place::Nowhere => {
+                self.changed.push((RELEASE_ANNOTATION, release.to_owned()));
+            }
+            None if own.is_some() && own != old.and_then(PodMetadata::release) => {
+                self.removed.push(RELEASE_ANNOTATION);
+            }
+            _ => {}
+        }
+        self
     }
 
     fn operations(&self) -> Vec<Operation<'_>> {
@@ -190,7 +227,12 @@ impl Noted {
                     path: format!("/metadata/annotations/{}", escaped(key)),
                     value: Value::Text(text),
                 });
-                each.collect()
+                let removed = self.removed.iter().map(|key| Operation {
+                    op: "remove",
+                    path: format!("/metadata/annotations/{}", escaped(key)),
+                    value: Value::None,
+                });
+                each.chain(removed).collect()
             }
         }
     }

@@ -11,6 +11,9 @@ pub const IMAGES_ANNOTATION: &str = "tagwarden.dev/images";
 /// The annotation that holds the proofs of our pins.
 pub const PINS_ANNOTATION: &str = "tagwarden.dev/pins";
 
+/// The annotation that names the release whose images a Pod has, and its id. For people and for the history; never trusted.
+pub const RELEASE_ANNOTATION: &str = "tagwarden.dev/release";
+
 /// Controllers of Kubernetes itself: they compare templates, not Pods, so a pinned Pod is still theirs. Any other
 /// operator may compare its Pods with what it wanted, and recreate them for ever.
 const BUILT_IN_CONTROLLERS: [(&str, &str); 5] = [
@@ -46,6 +49,8 @@ pub(super) struct Annotations<'a> {
     pub(super) images: Option<Cow<'a, str>>,
     /// [`PINS_ANNOTATION`].
     pub(super) pins: Option<Cow<'a, str>>,
+    /// [`RELEASE_ANNOTATION`].
+    pub(super) release: Option<Cow<'a, str>>,
     /// Keys and values of all others, in bytes.
     pub(super) other_bytes: usize,
 }
@@ -99,6 +104,12 @@ impl<'a> PodMetadata<'a> {
     #[must_use]
     pub fn pins(&self) -> Option<&str> {
         self.annotations.pins.as_deref()
+    }
+
+    /// What [`RELEASE_ANNOTATION`] says.
+    #[must_use]
+    pub fn release(&self) -> Option<&str> {
+        self.annotations.release.as_deref()
     }
 
     /// What [`IMAGES_ANNOTATION`] says.
@@ -209,6 +220,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                     match &*key.0 {
                         IMAGES_ANNOTATION => annotations.images = Some(value.0),
                         PINS_ANNOTATION => annotations.pins = Some(value.0),
+                        RELEASE_ANNOTATION => annotations.release = Some(value.0),
                         _ => annotations.other_bytes += key.0.len() + value.0.len(),
                     }
                 }

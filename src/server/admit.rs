@@ -40,10 +40,21 @@ async fn story(
 ) -> Result<Vec<u8>, ReviewError> {
     let began = Instant::now();
     let live = shared.live.load_full();
+    let releases = shared.releases.load_full();
     let request = review::read(body)?;
     let about = About::of(&request);
     let now = super::now();
-    let case = Case { shared, live: &live, request: &request, about: &about, endpoint, began, deadline, now };
+    let case = Case {
+        shared,
+        live: &live,
+        releases: &releases,
+        request: &request,
+        about: &about,
+        endpoint,
+        began,
+        deadline,
+        now,
+    };
 
     let considered = match live.config.infrastructure_namespaces.contains(&*request.namespace) {
         true => Considered::Pass(Pass::InfrastructureNamespace),
@@ -79,7 +90,7 @@ async fn validate(case: &Case<'_>, considered: &Considered<'_>, slot: &mut Slot<
     }
 
     let labels = case.labels(policies).await;
-    let asked = about.policy_request(labels.as_deref(), Stage::Admission, case.now);
+    let asked = case.question(labels.as_deref(), Stage::Admission);
     let verdict = match collected {
         Some(_) => case.judge(policies, &asked, &images, slot).await,
         None => unknown_kind(policies, &asked, case.request),

@@ -9,7 +9,7 @@ use super::facts;
 use super::slot::Slot;
 use super::state::{Live, Shared};
 use crate::metrics::Review as Reviewed;
-use crate::policy::{Decision, ImageUse, Labels, PolicySet, Request, Seconds, Verdict, decide};
+use crate::policy::{Decision, ImageUse, Labels, PolicySet, Releases, Request, Seconds, Stage, Verdict, decide};
 use crate::review::{About, AdmissionRequest, PodMetadata, Proofs, slot};
 use crate::telemetry::{self, Decided};
 
@@ -36,6 +36,8 @@ impl Endpoint {
 pub(super) struct Case<'c> {
     pub shared: &'c Shared,
     pub live: &'c Live,
+    /// Which release governs which namespace.
+    pub releases: &'c Releases,
     pub request: &'c AdmissionRequest<'c>,
     pub about: &'c About<'c>,
     pub endpoint: Endpoint,
@@ -59,10 +61,17 @@ impl Case<'_> {
     /// The namespace's labels, where they could make a difference and can be had in time.
     pub async fn labels(&self, policies: &PolicySet) -> Option<Arc<Labels>> {
         let namespace = &*self.request.namespace;
-        if namespace.is_empty() || !policies.needs_labels(namespace) {
+        let needed = || policies.needs_labels(namespace) || self.releases.needs_labels(namespace);
+        if namespace.is_empty() || !needed() {
             return None;
         }
         self.shared.namespaces.labels(namespace, self.deadline).await
+    }
+
+    /// What is asked of the policies.
+    pub fn question<'q>(&'q self, labels: Option<&'q Labels>, stage: Stage) -> Request<'q> {
+        let governed = self.releases.govern(self.about.namespace.as_deref(), labels);
+        self.about.policy_request(labels, governed, stage, self.now)
     }
 
     /// Marks the images whose agreement with their tag our own proofs vouch for, and gives these proofs.

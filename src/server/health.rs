@@ -26,6 +26,7 @@ pub struct Readiness {
     not_after: AtomicI64,
     policies: AtomicBool,
     problems: ArcSwap<Vec<String>>,
+    release_problems: ArcSwap<Vec<String>>,
     namespaces: Namespaces,
     ca_bundle: ArcSwap<CaBundle>,
     ending: AtomicBool,
@@ -58,6 +59,7 @@ impl Readiness {
             not_after: AtomicI64::new(i64::MIN),
             policies: AtomicBool::new(false),
             problems: ArcSwap::default(),
+            release_problems: ArcSwap::default(),
             namespaces,
             ca_bundle: ArcSwap::from_pointee(CaBundle::Unasked),
             ending: AtomicBool::new(false),
@@ -79,6 +81,11 @@ impl Readiness {
     /// The policies of the files are not in force, because of these problems.
     pub fn policies_refused(&self, problems: Vec<String>) {
         self.problems.store(Arc::new(problems));
+    }
+
+    /// Release files are not in force as they stand, because of these problems. None: all are.
+    pub fn releases_refused(&self, problems: Vec<String>) {
+        self.release_problems.store(Arc::new(problems));
     }
 
     /// The API server does not trust our certificate yet, for this reason. From the first time on it is waited for.
@@ -117,6 +124,8 @@ impl Readiness {
                 met: self.policies.load(Ordering::Acquire),
                 detail: self.problems.load().join("\n"),
             },
+            // Whoever needs a release is told so; the others are served.
+            Condition { name: "releases", met: true, detail: self.release_problems.load().join("\n") },
             Condition { name: "namespaces", met: self.namespaces.synced(), detail: String::new() },
             Condition {
                 name: "serving",

@@ -30,7 +30,8 @@ pub(super) async fn mutate(case: &Case<'_>, considered: &Considered<'_>, slot: &
     answer(case.about, Outcome::Untouched, None, &[])
 }
 
-/// Judges the images that have no digest, and writes the digests that were judged; none where every image has one.
+/// Judges the images that have no digest, and writes the digests that were judged. Where a release governs the namespace
+/// the other images are looked at too: a release is one for all of them. None where nothing could be written.
 async fn pin(
     case: &Case<'_>,
     policies: &PolicySet,
@@ -39,30 +40,44 @@ async fn pin(
     slot: &mut Slot<'_>,
 ) -> Option<Vec<u8>> {
     let mut images = collected.images();
-    if !images.iter().any(is_open) {
+    let governed = case.releases.may_govern(&case.request.namespace);
+    if !images.iter().any(is_open) && !governed && pod.release().is_none() {
         return None;
     }
     let proofs = case.prove(pod, &mut images);
     let old = case.request.old_object.and_then(|old| PodMetadata::read(old.get()));
     let labels = case.labels(policies).await;
-    let asked = case.about.policy_request(labels.as_deref(), Stage::Mutation, case.now);
+    let asked = case.question(labels.as_deref(), Stage::Mutation);
 
     let lost = Lost { policies, asked: &asked, noted: old.as_ref().and_then(noted).unwrap_or_default() };
     let mut rewrites = Vec::new();
-    let mut open = Vec::new();
-    for (image, before) in images.iter().zip(collected.replaced()).filter(|(image, _)| is_open(image)) {
-        match before.filter(|before| lost.comes_back(image, before)) {
-            Some(before) => rewrites.extend(Rewrite::new(image, before.to_owned())),
-            None => open.push(image.clone()),
+    let (mut open, mut others) = (Vec::new(), Vec::new());
+    for (image, before) in images.iter().zip(collected.replaced()) {
+        match before.filter(|before| is_open(image) && lost.comes_back(image, before)) {
+            Some(before) => {
+                rewrites.extend(Rewrite::new(image, before.to_owned()));
+                others.push(ImageUse { image: before, reference: Reference::parse(before), ..image.clone() });
+            }
+            None if is_open(image) => open.push(image.clone()),
+            None => others.push(image.clone()),
         }
     }
+    if !governed {
+        others.clear();
+    }
 
-    let (judged, warnings) = judge(case, policies, &asked, pod, &open, slot).await;
+    let Judged { rewrites: judged, warnings, release } = judge(case, policies, &asked, pod, &open, &others, slot).await;
     rewrites.extend(judged);
 
     let slots = collected.slots();
     let annotating = match &*case.request.subresource {
-        "" => Annotating::Allowed { object: pod, old: old.as_ref(), slots: &slots, proofs: &proofs },
+        "" => Annotating::Allowed {
+            object: pod,
+            old: old.as_ref(),
+            slots: &slots,
+            proofs: &proofs,
+            release: release.as_deref(),
+        },
         _ => Annotating::Forbidden,
     };
     let patch = patch(&rewrites, annotating);
@@ -75,18 +90,33 @@ fn is_open(image: &ImageUse<'_>) -> bool {
     image.reference.as_ref().is_ok_and(|reference| reference.digest().is_none()) && image.list != List::Configured
 }
 
-/// What is to be written for these images, with its proofs, and what the requester is told of the others.
+/// What comes of judging the images without a digest.
+struct Judged<'a> {
+    /// What is to be written, with its proofs.
+    rewrites: Vec<Rewrite<'a>>,
+    /// What the requester is told of the others.
+    warnings: Vec<String>,
+    /// What the annotation says of the release that all images are of, where a rule enforces one.
+    release: Option<String>,
+}
+
+/// Judges the images without a digest, and with them the `others`, of which nothing is written.
 async fn judge<'a>(
     case: &Case<'_>,
     policies: &PolicySet,
     asked: &Request<'_>,
     pod: &PodMetadata<'_>,
     open: &[ImageUse<'a>],
+    others: &[ImageUse<'a>],
     slot: &mut Slot<'_>,
-) -> (Vec<Rewrite<'a>>, Vec<String>) {
+) -> Judged<'a> {
+    if open.is_empty() && others.is_empty() {
+        return Judged { rewrites: Vec::new(), warnings: Vec::new(), release: None };
+    }
     let keys = sticky_keys(case, policies, pod, open);
     let held = held(case, &keys, open).await;
-    let uses: Vec<ImageUse<'_>> = open.iter().zip(&held).map(|(image, held)| with_held(image, held.as_ref())).collect();
+    let uses = open.iter().zip(&held).map(|(image, held)| with_held(image, held.as_ref()));
+    let uses: Vec<ImageUse<'_>> = uses.chain(others.iter().cloned()).collect();
     let mut verdict = case.judge(policies, asked, &uses, slot).await;
     let hold = holds(&verdict, &held);
     if !hold {
@@ -94,7 +124,8 @@ async fn judge<'a>(
         for key in keys.iter().flatten() {
             case.shared.sticky.forget(key).await;
         }
-        verdict = case.judge(policies, asked, open, slot).await;
+        let uses: Vec<ImageUse<'_>> = open.iter().chain(others).cloned().collect();
+        verdict = case.judge(policies, asked, &uses, slot).await;
     }
     case.pinned(&verdict);
 
@@ -113,8 +144,11 @@ async fn judge<'a>(
             None => warnings.extend(unresolved(judged)),
         }
     }
+    // As with digests: what is not enforced writes nothing.
+    let of_one = verdict.release.filter(|one| one.mode == Mode::Enforce && verdict.decision.admits());
+    let release = of_one.map(|one| format!("{} {}", one.release.name(), one.release.id()));
     warnings.extend(review::warnings(&of_answers(verdict), case.about));
-    (rewrites, warnings)
+    Judged { rewrites, warnings, release }
 }
 
 /// What is to be told of the answers that our pins rest on: that a tag has moved, or that the registry fails and this is

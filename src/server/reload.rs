@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::accept::Times;
 use super::clients::Clients;
 use super::policies::{Files, Judgement, Outcome, Policies};
+use super::releases::ReleaseSources;
 use super::state::{Live, Shared, hosts};
 use super::tls::{self, Tls};
 use crate::config::{self, CertificateSource, Config, Overrides};
@@ -67,6 +68,7 @@ pub(super) struct Reloader {
     pub tls: Arc<ArcSwapOption<Tls>>,
     pub times: Arc<ArcSwap<Times>>,
     pub policies: Policies,
+    pub releases: ReleaseSources,
     /// None: it does not come from files.
     pub certificate: Option<Certificate>,
     pub source: Source,
@@ -84,11 +86,13 @@ impl Reloader {
         certificate: Option<Certificate>,
         source: Source,
     ) -> Self {
+        let releases = ReleaseSources::new(&shared.live.load().config);
+        releases.take(&shared);
         let mut config_watch = Watch::new(source.file.iter().cloned().map(Target::File).collect());
         // What the file says now is in force already.
         let _ = config_watch.poll();
         shared.metrics.configuration_in_force();
-        Reloader { shared, tls, times, policies, certificate, source, config_watch, config_refused: false }
+        Reloader { shared, tls, times, policies, releases, certificate, source, config_watch, config_refused: false }
     }
 
     /// Looks at the files until the process ends. Each look is on a thread that may block.
@@ -126,6 +130,9 @@ impl Reloader {
             } else {
                 self.shared.metrics.configuration_refused();
             }
+        }
+        if self.releases.poll() {
+            self.releases.take(&self.shared);
         }
         if policies_changed && !taken {
             self.reload_policies();
@@ -186,6 +193,8 @@ impl Reloader {
             }
         }
         self.times.store(Arc::new(times(&new)));
+        self.releases.follow(&new);
+        self.releases.take(&self.shared);
         self.take(new, moved, set, judgement);
         true
     }

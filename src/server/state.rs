@@ -13,7 +13,7 @@ use super::sticky::Sticky;
 use crate::cluster::{Namespaces, PullSecrets};
 use crate::config::{Config, Limits};
 use crate::metrics::Metrics;
-use crate::policy::PolicySet;
+use crate::policy::{PolicySet, Releases};
 use crate::registry::Resolver;
 
 /// Settings and policies that belong together. A request reads them once and keeps to them.
@@ -27,6 +27,8 @@ pub(super) struct Live {
 /// Everything a request needs. No request holds a lock that another waits for.
 pub(super) struct Shared {
     pub live: ArcSwap<Live>,
+    /// Which release governs which namespace.
+    pub releases: ArcSwap<Releases>,
     pub namespaces: Namespaces,
     pub metrics: Arc<Metrics>,
     pub readiness: Arc<Readiness>,
@@ -58,6 +60,7 @@ impl Shared {
         let limits = live.config.limits;
         Shared {
             live: ArcSwap::from_pointee(live),
+            releases: ArcSwap::default(),
             readiness: Arc::new(Readiness::new(namespaces.clone())),
             namespaces,
             metrics,

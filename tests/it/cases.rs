@@ -7,9 +7,10 @@ use std::path::Path;
 use tagwarden::document::{Node, Source, Value, parse};
 use tagwarden::image::Reference;
 use tagwarden::policy::{
-    Facts, FieldPath, Finding, ImageUse, Labels, List, NoPolicy, NonCanonicalHost, Pinning, PolicySet, Request,
-    Settings, Stage, Verdict, decide,
+    Facts, FieldPath, Finding, ImageUse, Labels, List, NoPolicy, NonCanonicalHost, Pinning, PolicySet, Releases,
+    Request, Settings, Snapshots, Stage, Verdict, decide,
 };
+use tagwarden::release::Release;
 
 use crate::cases_facts::Registry;
 
@@ -39,7 +40,8 @@ fn run(folder: &Path, failures: &mut Vec<String>) -> usize {
         known_keys(case, folder);
         let settings = settings(&[file, case]);
         let set = PolicySet::compile(&[("policy.yaml", policy.as_str())], settings).unwrap();
-        if let Err(difference) = check(&set, file, case) {
+        let releases = releases(folder, case.get("releases").or(file.get("releases")));
+        if let Err(difference) = check(&set, &releases, file, case) {
             failures.push(format!("{}: {}: {difference}", folder.display(), &text[case.span.clone()]));
         }
     }
@@ -79,6 +81,8 @@ fn known_keys(case: &Node, folder: &Path) {
             "suggests",
             "note",
             "check",
+            "releases",
+            "release",
         ];
         assert!(known.contains(&entry.key.as_str()), "{}: unknown key {}", folder.display(), entry.key);
     }
@@ -107,7 +111,17 @@ fn settings(nodes: &[&Node]) -> Settings {
     settings
 }
 
-fn check(set: &PolicySet, file: &Node, case: &Node) -> Result<(), String> {
+/// The releases of these files of the folder; the first governs every namespace.
+fn releases(folder: &Path, files: Option<&Node>) -> Releases {
+    let names: Vec<&str> = files.and_then(Node::as_list).unwrap_or_default().iter().filter_map(Node::as_str).collect();
+    let text = |name: &&str| Registry::spelled_out(&fs::read_to_string(folder.join(name)).unwrap());
+    let texts: Vec<(&str, String)> = names.iter().map(|name| (*name, text(name))).collect();
+    let Some((name, text)) = texts.first() else { return Releases::default() };
+    let current = Release::read(name, text).unwrap();
+    Releases::everywhere(current.name(), Snapshots::read(&texts).unwrap())
+}
+
+fn check(set: &PolicySet, releases: &Releases, file: &Node, case: &Node) -> Result<(), String> {
     let text = |key: &str| case.get(key).and_then(Node::as_str);
     let namespace = text("namespace").unwrap_or("default");
     let labels = file.get("namespaces").and_then(|n| n.get(namespace)).map(labels);
@@ -119,6 +133,7 @@ fn check(set: &PolicySet, file: &Node, case: &Node) -> Result<(), String> {
         namespace_labels: labels.as_ref(),
         is_pod: case.get("template").is_none(),
         environment: None,
+        governed: releases.govern(case.get("clusterScoped").is_none().then_some(namespace), labels.as_ref()),
         stage: stage(text("stage").unwrap_or("admission")),
         now: now.parse::<jiff::Timestamp>().unwrap().as_second(),
     };
@@ -200,6 +215,7 @@ fn compare(case: &Node, verdict: &Verdict<'_>) -> Result<(), String> {
     if text("suggests") == Some("nothing") && findings.iter().any(|finding| finding.use_instead.is_some()) {
         return Err(format!("something is suggested: {findings:?}"));
     }
+    same("the release", text("release"), verdict.release.map(|one| one.release.name()))?;
     same("the check", text("check"), findings.first().map(|f| f.check.name()))?;
     let image = verdict.images.first();
     let (written, told) = match image.map(|image| &image.pin) {

@@ -41,6 +41,7 @@ fn request(namespace: Option<&str>) -> Request<'_> {
         namespace_labels: None,
         is_pod: true,
         environment: None,
+        governed: tagwarden::policy::Governed::default(),
         stage: Stage::Admission,
         now: 0,
     }

@@ -40,6 +40,15 @@ trustedNamespaceLabels: {{- toYaml . | nindent 2 }}
 {{- with .Values.infrastructureNamespaces }}
 infrastructureNamespaces: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.releases }}
+releases:
+  {{- range . }}
+  - dir: /etc/tagwarden/releases/{{ .configMap }}
+    {{- with omit . "configMap" }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- end }}
+{{- end }}
 {{- if .Values.pullSecrets.enabled }}
 pullSecrets:
   enabled: true
@@ -68,6 +77,7 @@ pullSecrets:
   "policies.maxMode" "maxMode"
   "trustedNamespaceLabels" "trustedNamespaceLabels"
   "infrastructureNamespaces" "infrastructureNamespaces"
+  "releases" "releases"
   "pullSecrets.enabled" "pullSecrets" -}}
 {{- range $path, $owner := $owners }}
 {{- $keys := splitList "." $path }}

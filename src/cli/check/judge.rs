@@ -83,6 +83,7 @@ impl Judge<'_> {
             namespace_labels: labels.as_ref(),
             is_pod: object.group.is_empty() && object.kind == "Pod",
             environment: context.environment,
+            governed: self.engine.releases.govern(Some(namespace), labels.as_ref()),
             stage: self.learner.stage(),
             now: self.now,
         };

@@ -10,7 +10,8 @@ use crate::cli::{Surroundings, files};
 use crate::config::{Config, Overrides};
 use crate::document::{Color, Diagnostic, Source};
 use crate::policy::file::Text;
-use crate::policy::{PolicySet, Settings, TestFile};
+use crate::policy::{PolicySet, Releases, Settings, Snapshots, TestFile};
+use crate::release::Release;
 use crate::review::Workloads;
 use crate::watch::policy_files;
 
@@ -83,6 +84,12 @@ impl Loader {
                 }
                 return None;
             }
+        };
+        let file = if file.releases.is_empty() {
+            file
+        } else {
+            let releases = releases(&file, &folder, &source, surroundings)?;
+            file.governed_by(releases)
         };
         let unknown = file.unknown_names(&policies, &source);
         if !unknown.is_empty() {
@@ -167,6 +174,32 @@ pub(super) fn read(
             None
         }
     }
+}
+
+/// The releases that the file names. None, after every problem of them was told.
+fn releases(
+    file: &TestFile,
+    folder: &Path,
+    source: &Source<'_>,
+    surroundings: &mut Surroundings<'_>,
+) -> Option<Releases> {
+    let mut texts = Vec::with_capacity(file.releases.len());
+    for named in &file.releases {
+        texts.push(read(named, folder, source, surroundings)?);
+    }
+    let (name, text) = texts.first()?;
+    let read = Release::read(name, text).map_err(|problems| vec![(text, problems)]);
+    let read = read.and_then(|first| match Snapshots::read(&texts) {
+        Ok(snapshots) => Ok(Releases::everywhere(first.name(), snapshots)),
+        Err(problems) => {
+            let with_text = problems.into_iter().map(|problem| {
+                let text = texts.iter().find(|(name, _)| *name == problem.file).map_or(text, |(_, text)| text);
+                (text, vec![problem])
+            });
+            Err(with_text.collect())
+        }
+    });
+    read.map_err(|told| told.iter().for_each(|(text, problems)| files::complain(problems, text, surroundings))).ok()
 }
 
 /// What `config` says, or the file's own settings. None, after every problem was told.

@@ -35,6 +35,8 @@ pub(crate) struct Comparison {
     pub releases: ClassNames,
     pub pinned: Pinned,
     pub search: Search,
+    /// By whom a build is approved: by a tag, or by the release that governs the namespace.
+    pub approved_by: ApprovedBy,
 }
 
 /// Which environment a namespace is, and a channel means.
@@ -73,7 +75,8 @@ pub(super) fn compile(
         return ChannelRule { covers_digests: listed, compare, ..ChannelRule::default() };
     };
     let channel = &channel.value;
-    if let Some(approved_by) = channel.approved_by.as_ref().filter(|by| by.value != ApprovedBy::Tag) {
+    let later = |by: &&Spanned<ApprovedBy>| !matches!(by.value, ApprovedBy::Tag | ApprovedBy::Release);
+    if let Some(approved_by) = channel.approved_by.as_ref().filter(later) {
         let what = format!("'approvedBy: {}'", approved_by.value.name());
         not_supported(reader, approved_by.span.clone(), &what);
     }
@@ -120,6 +123,19 @@ fn refuse_without_comparison(channel: &file::Channel, reader: &mut Reader<'_>) {
     }
 }
 
+/// Keys that say which tags approve a build, where a release does.
+fn refuse_tags(channel: &file::Channel, reader: &mut Reader<'_>) {
+    let classes = match &channel.same_digest_as {
+        Some(SameDigestAs::Classes(list)) => Some((list.span.clone(), "sameDigestAs")),
+        Some(SameDigestAs::None(_)) | None => None,
+    };
+    for (span, key) in classes.into_iter().chain(asked(channel.search.as_ref(), |_| false, "search")) {
+        let error = reader
+            .error(span, format!("'{key}' says which tags approve a build, and 'approvedBy: release' that none does"));
+        error.help.push("take one of the two out".to_owned());
+    }
+}
+
 fn default_comparison(own: &OwnClasses) -> Comparison {
     let names = [Class::Release, Class::Commit, Class::GitCommit].map(Class::name);
     let mut classes = ClassNames::default();
@@ -128,11 +144,24 @@ fn default_comparison(own: &OwnClasses) -> Comparison {
     }
     let mut releases = ClassNames::default();
     releases.add(Class::Release.name(), own);
-    Comparison { classes, shown: any_of(&names), releases, pinned: Pinned::Current, search: Search::Tags }
+    Comparison {
+        classes,
+        shown: any_of(&names),
+        releases,
+        pinned: Pinned::Current,
+        search: Search::Tags,
+        approved_by: ApprovedBy::Tag,
+    }
 }
 
 fn comparison(channel: &file::Channel, own: &OwnClasses, reader: &mut Reader<'_>) -> Comparison {
     let mut compare = default_comparison(own);
+    if channel.approved_by.as_ref().is_some_and(|by| by.value == ApprovedBy::Release) {
+        refuse_tags(channel, reader);
+        compare.approved_by = ApprovedBy::Release;
+        compare.pinned = channel.pinned.as_ref().map_or(Pinned::Current, |pinned| pinned.value);
+        return compare;
+    }
     if let Some(SameDigestAs::Classes(list)) = &channel.same_digest_as {
         not_empty(list, "tag class", reader);
         compare.classes = ClassNames::default();

@@ -28,6 +28,8 @@ pub(crate) struct Rule {
     pub pin: Pin,
     pub on_unresolved: OnUnresolved,
     pub channel: ChannelRule,
+    /// Whether the governing release must contain the image.
+    pub release: Release,
     pub mode: Option<Mode>,
     pub modes: CheckModes,
 }
@@ -123,6 +125,7 @@ pub(super) fn compile(
             literal: hosts == Hosts::Literal,
             pin: rule.pin.as_ref().map_or(Pin::None, |pin| pin.value),
             on_unresolved: rule.on_unresolved.as_ref().map_or(OnUnresolved::Deny, |value| value.value),
+            release: rule.release.as_ref().map_or(Release::Ignore, |release| release.value),
             mode: rule.mode,
             modes: modes(rule, reader),
         });
@@ -171,7 +174,6 @@ fn check_rule_name(rule: &file::Rule, known: &[Rule], reader: &mut Reader<'_>) {
 /// Keys that a later version will know are refused, unless their value says that nothing is asked.
 fn refuse_later_keys(rule: &file::Rule, reader: &mut Reader<'_>) {
     let off = [
-        asked(rule.release.as_ref(), |release| *release == Release::Ignore, "release"),
         asked(rule.labels.as_ref(), |labels| labels.is_empty(), "labels"),
         asked(rule.revision.as_ref(), |value| *value == Match::Ignore, "revision"),
         asked(rule.version.as_ref(), |value| *value == Match::Ignore, "version"),
@@ -200,6 +202,7 @@ fn refuse_facts(rule: &file::Rule, glob: &ImageGlob, reader: &mut Reader<'_>) {
     let compares = |channel: &file::Channel| !matches!(channel.same_digest_as, Some(SameDigestAs::None(_)));
     let keys = [
         asked(rule.pin.as_ref(), |pin| *pin == Pin::None, "pin"),
+        asked(rule.release.as_ref(), |release| *release == Release::Ignore, "release"),
         asked(rule.channel.as_ref(), |channel| !compares(channel), "channel"),
     ];
     for (span, key) in keys.into_iter().flatten() {

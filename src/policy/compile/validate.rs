@@ -89,7 +89,11 @@ fn name_globs(texts: &[Text], reader: &mut Reader<'_>) -> Vec<NameGlob> {
     globs
 }
 
-fn namespaces(read: Option<&file::Namespaces>, settings: &Settings, reader: &mut Reader<'_>) -> NamespaceFilter {
+pub(super) fn namespaces(
+    read: Option<&file::Namespaces>,
+    settings: &Settings,
+    reader: &mut Reader<'_>,
+) -> NamespaceFilter {
     let include = read.and_then(|n| n.include.as_ref()).map(|list| {
         not_empty(list, "namespace", reader);
         name_globs(&list.value, reader)
@@ -191,7 +195,7 @@ impl Demand {
 }
 
 /// Whoever may set a label that decides could leave the policy, so only trusted keys may decide.
-pub(super) fn trusted(key: &Text, settings: &Settings, reader: &mut Reader<'_>) {
+pub(crate) fn trusted(key: &Text, settings: &Settings, reader: &mut Reader<'_>) {
     let TrustedLabels::Only(keys) = &settings.trusted_labels else {
         return;
     };

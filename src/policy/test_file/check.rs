@@ -6,7 +6,7 @@ use super::{Case, Expectation, Table, TestDocument, TestFile, Text};
 use crate::document::{Diagnostic, Reader, Source, Spanned, nearest};
 use crate::image::Reference;
 use crate::policy::compile::NAME_LABEL;
-use crate::policy::{FactsFile, PolicySet, Settings, printable};
+use crate::policy::{FactsFile, PolicySet, Releases, Settings, printable};
 
 /// The file as it is used; what is wrong with it is noted.
 pub(super) fn file(read: TestDocument, reader: &mut Reader<'_>) -> TestFile {
@@ -33,6 +33,8 @@ pub(super) fn file(read: TestDocument, reader: &mut Reader<'_>) -> TestFile {
     }
     TestFile {
         policies: read.policies.value,
+        releases: releases(read.releases, reader),
+        governing: Releases::default(),
         config: read.config,
         has_settings: read.settings.is_some(),
         settings: read.settings.map_or_else(Settings::default, |settings| settings.value.into()),
@@ -41,6 +43,16 @@ pub(super) fn file(read: TestDocument, reader: &mut Reader<'_>) -> TestFile {
         namespaces: namespaces(read.namespaces, reader),
         registry,
     }
+}
+
+/// The release files; naming none is the same as leaving the key out, and must not look like more.
+fn releases(read: Option<Spanned<Vec<Text>>>, reader: &mut Reader<'_>) -> Vec<Text> {
+    let Some(read) = read else { return Vec::new() };
+    if is_empty(&read, reader) {
+        let error = reader.error(read.span, "no release file is named here");
+        error.help.push("name at least one, or take the key out: then no release governs".to_owned());
+    }
+    read.value
 }
 
 fn namespaces(

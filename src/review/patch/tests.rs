@@ -53,7 +53,7 @@ fn pinned(request: &AdmissionRequest<'_>, proofs: &BTreeMap<String, String>) -> 
         .collect();
     let slots = collected.slots();
     let annotating = match &*request.subresource {
-        "" => Annotating::Allowed { object: &object, old: old.as_ref(), slots: &slots, proofs },
+        "" => Annotating::Allowed { object: &object, old: old.as_ref(), slots: &slots, proofs, release: None },
         _ => Annotating::Forbidden,
     };
     patch(&rewrites, annotating)
@@ -187,7 +187,8 @@ fn an_update_that_leaves_our_annotations_out_gets_them_back() {
     let (object, old) = (request.object.unwrap().get(), request.old_object.unwrap().get());
     let (object, old) = (PodMetadata::read(object).unwrap(), PodMetadata::read(old).unwrap());
     let (slots, proofs) = (collected.slots(), BTreeMap::new());
-    let annotating = Annotating::Allowed { object: &object, old: Some(&old), slots: &slots, proofs: &proofs };
+    let annotating =
+        Annotating::Allowed { object: &object, old: Some(&old), slots: &slots, proofs: &proofs, release: None };
     let mut after = review["request"]["object"].clone();
     apply(&mut after, &patch(&restored, annotating).unwrap().json);
     assert_eq!(after["metadata"]["annotations"][PINS_ANNOTATION], annotations[PINS_ANNOTATION]);

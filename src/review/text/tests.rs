@@ -63,7 +63,7 @@ fn image<'a>(list: List, container: Option<&'a str>, image: &'a str, findings: V
 
 fn verdict<'a>(policies: &[&'a str], images: Vec<ImageVerdict<'a>>) -> Verdict<'a> {
     let decision = images.iter().map(|image| image.decision).max().unwrap_or_default();
-    Verdict { decision, policies: policies.to_vec(), object_findings: Vec::new(), images }
+    Verdict { decision, policies: policies.to_vec(), object_findings: Vec::new(), images, release: None }
 }
 
 fn two_of_three<'a>() -> Verdict<'a> {
