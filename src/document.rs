@@ -4,10 +4,12 @@
 //! show the line and a caret. Nothing here does input or output.
 
 mod diagnostic;
+mod edit;
 mod node;
 mod path;
 mod read;
 mod schema;
+mod slot;
 mod source;
 mod structural;
 
@@ -19,6 +21,10 @@ pub use schema::{Later, schema_of};
 pub use source::Source;
 pub use structural::structural_schema_of;
 
+pub(crate) use edit::{Edit, Edits};
 #[cfg(feature = "server")]
 pub(crate) use path::push_key;
-pub(crate) use read::{choice, object};
+pub(crate) use read::{choice, object, printable};
+pub(crate) use slot::{Written, entry, prepend, remove, set};
+#[cfg(feature = "server")]
+pub(crate) use slot::{behind, quote_of};

@@ -5,4 +5,16 @@
 
 mod model;
 
+mod canonical;
+mod check;
+mod file;
+
+mod change;
+
+mod schema;
+
+pub use change::{Change, ImageChange};
+pub use check::commit_in;
+pub use file::{Build, Origin, ReleaseFile, is_commit, is_name};
 pub use model::{Image, Release};
+pub use schema::release_schema;

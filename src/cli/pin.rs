@@ -4,7 +4,6 @@ mod compose;
 mod diff;
 mod digests;
 mod dockerfile;
-mod edit;
 mod judge;
 mod kustomize;
 mod manifest;
@@ -26,10 +25,9 @@ use super::files::{self, Found, Wanted};
 use super::report::Format;
 use super::{Exit, Surroundings, written};
 use crate::config::Overrides;
-use crate::document::{Color, Diagnostic, Source, Span};
+use crate::document::{Color, Diagnostic, Edit, Edits, Source, Span};
 use crate::review::Workloads;
 use digests::{Digests, Origin};
-use edit::Edit;
 use judge::{Drift, Floating, Outcome, Status, Terms};
 use output::{Image, PinnedFile, Report};
 use spot::Slot;
@@ -199,7 +197,7 @@ fn take(found: Found, workloads: &Workloads, report: &mut Report, surroundings: 
         images: reading.spots.into_iter().map(image).collect(),
         other_kinds: reading.other_kinds,
         unrecognised: reading.unrecognised,
-        edits: edit::Edits::default(),
+        edits: Edits::default(),
         written: false,
         name,
         path,

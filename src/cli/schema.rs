@@ -5,6 +5,7 @@ use clap::Args;
 use super::{Exit, Surroundings, written};
 use crate::config::config_schema;
 use crate::policy::{policy_crd, policy_schema, test_schema};
+use crate::release::release_schema;
 
 /// The arguments of `schema`.
 #[derive(Debug, Args)]
@@ -13,10 +14,11 @@ use crate::policy::{policy_crd, policy_schema, test_schema};
                         # yaml-language-server: $schema=./imagepolicy-v1.schema.json\n\n\
                         The tests beside a policy:\n  tagwarden schema test > imagepolicytest-v1.schema.json\n\n\
                         The server's configuration file:\n  tagwarden schema config > config-v1.schema.json\n\n\
+                        Release files:\n  tagwarden schema release > release-v1.schema.json\n\n\
                         The CustomResourceDefinition of ImagePolicy objects:\n  \
                         tagwarden schema crd | kubectl apply -f -")]
 pub struct SchemaArgs {
-    /// Which format: `policy`, `test`, `config`, or `crd` for the CustomResourceDefinition
+    /// Which format: `policy`, `test`, `config`, `release`, or `crd` for the CustomResourceDefinition
     #[arg(value_name = "FORMAT", default_value = "policy", value_parser = format)]
     format: Format,
 }
@@ -27,6 +29,7 @@ enum Format {
     Policy,
     Test,
     Config,
+    Release,
     Crd,
 }
 
@@ -35,9 +38,9 @@ fn format(name: &str) -> Result<Format, String> {
         "policy" => Ok(Format::Policy),
         "test" => Ok(Format::Test),
         "config" => Ok(Format::Config),
+        "release" => Ok(Format::Release),
         "crd" => Ok(Format::Crd),
-        "release" => Err(format!("the schema `{name}` is not supported yet; use `policy`, `test`, `config` or `crd`")),
-        _ => Err("there is no such schema; use `policy`, `test`, `config` or `crd`".to_owned()),
+        _ => Err("there is no such schema; use `policy`, `test`, `config`, `release` or `crd`".to_owned()),
     }
 }
 
@@ -47,6 +50,7 @@ pub(super) fn run(args: &SchemaArgs, surroundings: &mut Surroundings<'_>) -> any
         Format::Policy => policy_schema(),
         Format::Test => test_schema(),
         Format::Config => config_schema(),
+        Format::Release => release_schema(),
         Format::Crd => policy_crd(),
     };
     let printed = writeln!(surroundings.out, "{schema:#}").and_then(|()| surroundings.out.flush());

@@ -267,7 +267,7 @@ fn first_line(source: &Source<'_>, span: &Span) -> Span {
 }
 
 /// A key as it may be shown: no control characters, not endless.
-fn printable(key: &str) -> String {
+pub(crate) fn printable(key: &str) -> String {
     key.chars().take(60).flat_map(char::escape_debug).collect()
 }
 

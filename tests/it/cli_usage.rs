@@ -71,7 +71,7 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["resolve", "--format", "table", "a.b/c"], "[possible values: plain, json]"),
         (&["explain"], "<IMAGE>"),
         (&["explain", "--format", "sarif", "a.b/c"], "[possible values: plain, json]"),
-        (&["schema", "release"], "the schema `release` is not supported yet; use `policy`, `test`, `config` or `crd`"),
+        (&["schema", "crds"], "there is no such schema; use `policy`, `test`, `config`, `release` or `crd`"),
         (&["schema", "polcy"], "there is no such schema; use `policy`, `test`, `config` or `crd`"),
     ] {
         let ran = scene.run(arguments);

@@ -4,9 +4,8 @@
 
 use std::io::{self, Write};
 
-use super::edit::Edits;
 use crate::cli::report::shown;
-use crate::document::{Color, Span};
+use crate::document::{Color, Edits, Span};
 
 /// Lines shown around a change.
 const CONTEXT: usize = 3;
@@ -114,8 +113,8 @@ fn changes<'t>(text: &'t str, lines: &[Span], edits: &Edits) -> Vec<Change<'t>> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::edit::Edit;
     use super::*;
+    use crate::document::Edit;
 
     fn diff(text: &str, edits: &[(usize, &str)], color: Color) -> String {
         let mut all = Edits::default();

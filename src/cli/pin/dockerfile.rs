@@ -167,7 +167,7 @@ mod tests {
     fn written(text: &str) -> (String, Vec<String>) {
         let mut found = Vec::new();
         spots(text, &mut found);
-        let mut edits = super::super::edit::Edits::default();
+        let mut edits = crate::document::Edits::default();
         let mut told = Vec::new();
         for spot in &found {
             match &spot.target {

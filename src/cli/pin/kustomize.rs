@@ -4,8 +4,8 @@
 //! the tag stays for people to read, and the digest decides either way:
 //! <https://github.com/kubernetes-sigs/kustomize/blob/master/api/filters/imagetag/updater.go>.
 
-use super::spot::{Reason, Slot, Spot, Target, entry, quote_of, slot_of_key, unwritable};
-use crate::document::{Entry, Node, Value};
+use super::spot::{Reason, Slot, Spot, Target, slot_of_key, unwritable};
+use crate::document::{Entry, Node, Value, behind, entry, quote_of};
 use crate::image::Reference;
 
 /// The API group of kustomization files.
@@ -82,26 +82,12 @@ fn new_key(text: &str, map: &Node, after: &Entry) -> Option<Slot> {
     let quote = quote_of(text, &after.key_span);
     let key = format!("{quote}digest{quote}: {quote}");
     let value = after.value.span.clone();
-    let raw = text.get(value.clone())?.trim_end();
-    let end = value.start + raw.len();
-    // What stands elsewhere (an alias, a merged map) or goes over lines has no end of its line to write after.
-    if raw.contains('\n') || text.get(after.key_span.end..value.start)?.contains('\n') {
+    // What goes over lines, or stands elsewhere (an alias, a merged map), has no end of its line to write after.
+    if text.get(value.clone())?.trim_end().contains('\n') || text.get(after.key_span.end..value.start)?.contains('\n') {
         return None;
     }
-    if text[map.span.start..].starts_with('{') {
-        return Some(Slot { span: end..end, before: format!(", {key}"), after: quote.to_owned() });
-    }
-    let line = text[..after.key_span.start].rfind('\n').map_or(0, |at| at + 1);
-    let indent = text[line..after.key_span.start].trim_start_matches('\u{feff}');
-    if !indent.chars().all(|c| matches!(c, ' ' | '-')) {
-        return None;
-    }
-    let rest = &text[end..];
-    let line_end = end + rest.find('\n').unwrap_or(rest.len());
-    let at = if text[..line_end].ends_with('\r') { line_end - 1 } else { line_end };
-    let new_line = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let before = format!("{new_line}{}{key}", " ".repeat(indent.len()));
-    Some(Slot { span: at..at, before, after: quote.to_owned() })
+    let (at, lead) = behind(text, map, after)?;
+    Some(Slot { span: at..at, before: format!("{lead}{key}"), after: quote.to_owned() })
 }
 
 #[cfg(test)]
@@ -115,7 +101,7 @@ mod tests {
         assert_eq!(problems, [], "{text}");
         let mut found = Vec::new();
         spots(text, documents[0].root.get("images"), &mut found);
-        let mut edits = super::super::edit::Edits::default();
+        let mut edits = crate::document::Edits::default();
         let told = found.iter().map(|spot| match &spot.target {
             Target::Slot(slot) => {
                 assert!(edits.add(slot.edit("NEW")));

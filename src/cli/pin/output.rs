@@ -8,12 +8,11 @@ use serde::Serialize;
 
 use super::Action;
 use super::diff;
-use super::edit::Edits;
 use super::judge::{Outcome, Status};
 use super::spot::Spot;
 use crate::cli::report::json::{SCHEMA_VERSION, print};
 use crate::cli::report::{SHOWN_BYTES, shown};
-use crate::document::{Color, Diagnostic, Severity, render};
+use crate::document::{Color, Diagnostic, Edits, Severity, render};
 use crate::policy::printable;
 
 /// Everything that was found and done.

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::edit::Edit;
-use crate::document::{Entry, Node, Span, Value};
+use crate::document::{Edit, Entry, Node, Span, Value, quote_of};
 use crate::image::{Reference, ReferenceError};
 
 /// A place where a file names an image.
@@ -140,20 +139,6 @@ pub(super) fn slot_of_key(text: &str, entry: &Entry) -> Option<Slot> {
     }
 }
 
-/// The quote in which a key is written, if it is.
-pub(super) fn quote_of<'t>(text: &'t str, key: &Span) -> &'t str {
-    let first = text.get(key.start..key.start + 1).unwrap_or_default();
-    if matches!(first, "\"" | "'") { first } else { "" }
-}
-
-/// The entry of a key, for its place.
-pub(super) fn entry<'d>(map: &'d Node, key: &str) -> Option<&'d Entry> {
-    match &map.value {
-        Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
-        _ => None,
-    }
-}
-
 /// An image with another digest, and `latest` written out where it has no tag.
 pub(super) fn pinned(image: &str, reference: &Reference<'_>, digest: &str) -> String {
     let name = image.split('@').next().unwrap_or(image);
@@ -164,7 +149,7 @@ pub(super) fn pinned(image: &str, reference: &Reference<'_>, digest: &str) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Source, parse};
+    use crate::document::{Source, entry, parse};
 
     const OLD: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 

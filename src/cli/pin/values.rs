@@ -1,8 +1,8 @@
 //! Images of Helm values files.
 
-use super::spot::{Reason, Spot, Target, entry, slot_of_key, unwritable};
+use super::spot::{Reason, Spot, Target, slot_of_key, unwritable};
 use crate::cli::values_file::{self, Parts, Written};
-use crate::document::Node;
+use crate::document::{Node, entry};
 use crate::image::Reference;
 
 /// Whether a file holds values by its name: `values.yaml`, `values-prod.yaml`, `prod-values.yaml`.

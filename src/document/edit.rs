@@ -1,10 +1,10 @@
 //! Changes to a text: applied side by side, never one over the other.
 
-use crate::document::Span;
+use super::Span;
 
 /// Some bytes of a text (or none), and what goes into their place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Edit {
+pub(crate) struct Edit {
     pub span: Span,
     pub text: String,
 }
@@ -12,7 +12,7 @@ pub(super) struct Edit {
 /// Edits in the order of their places, each once; an edit that would touch another's bytes, or go to the same place with
 /// another text, is not added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Edits(Vec<Edit>);
+pub(crate) struct Edits(Vec<Edit>);
 
 impl Edits {
     /// Adds an edit; false where it contradicts one that is there.
