@@ -14,12 +14,14 @@ mod files;
 mod hook;
 mod init;
 mod lint;
+mod live;
 mod man;
 mod objects;
 mod outputs;
 mod path_pattern;
 mod pin;
 mod registries;
+mod release;
 mod releases;
 mod report;
 mod resolve;
@@ -46,6 +48,7 @@ pub use init::InitArgs;
 pub use lint::LintArgs;
 pub use man::ManArgs;
 pub use pin::PinArgs;
+pub use release::ReleaseArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -94,6 +97,8 @@ pub enum Verb {
     Pin(PinArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
+    /// Release files: what a system consists of, from the file to what runs
+    Release(ReleaseArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
@@ -245,6 +250,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Test(args) => test::run(&args, surroundings),
         Verb::Init(args) => init::run(&args, surroundings),
         Verb::Pin(args) => pin::run(&args, surroundings),
+        Verb::Release(args) => release::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Doctor(args) => doctor::run(&args, surroundings),

@@ -9,6 +9,7 @@ mod exception;
 mod facts;
 mod facts_file;
 pub mod file;
+mod finding_id;
 mod judge;
 mod lint;
 mod lookups;
@@ -28,6 +29,7 @@ pub use decide::decide;
 pub use facts::{Age, Answer, Asked, Budget, Facts, Failure, ImageLabels, Lookup, Resolved, Source, Undecided, gather};
 pub use facts_file::FactsFile;
 pub use file::{Mode, policy_schema};
+pub use finding_id::{Check, FindingId};
 pub use lint::{LintCode, Linted, lint};
 pub use plan::Plan;
 pub use reasons::{About, Reason};
@@ -35,9 +37,7 @@ pub use releases::{Choice, Current, Governed, Loaded, Mismatch, Releases, SEVERA
 pub use resource::{GROUP, KIND, PLURAL, VERSION, policy_crd};
 pub use show::{IMAGE_BYTES, printable};
 pub use test_file::{Case, Difference, Expectation, Seen, SeenFinding, TestFile, test_schema};
-pub use verdict::{
-    AllowReason, Applied, Check, Decision, Finding, FindingId, ImageVerdict, Level, OneRelease, Pinning, Verdict,
-};
+pub use verdict::{AllowReason, Applied, Decision, Finding, ImageVerdict, Level, OneRelease, Pinning, Verdict};
 
 use crate::image::{Reference, ReferenceError};
 use std::borrow::Cow;

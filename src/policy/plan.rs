@@ -38,7 +38,7 @@ impl Plan<'_> {
     /// Whether any fact could change the verdict. Where none can, the verdict is there with [`Facts::default`].
     #[must_use]
     pub fn needs_facts(&self) -> bool {
-        self.images.iter().any(|image| image.subject.is_some())
+        !self.missing(&Facts::default()).is_empty()
     }
 
     /// What is still to be learned, given what is known; empty: all that can be. Answers may raise further questions, so

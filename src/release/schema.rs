@@ -1,4 +1,6 @@
-//! The JSON Schema of release files. The reader ([`super::file`]) knows more; a test holds their keys together.
+//! The JSON Schema of release files.
+//!
+//! The reader ([`super::file`]) knows more; a test holds their keys together.
 
 use std::collections::BTreeMap;
 

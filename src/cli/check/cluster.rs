@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
-use tokio::runtime::Runtime;
 
 use super::judge::Judge;
 use crate::cli::Surroundings;
+use crate::cli::live::Live;
 use crate::cli::report::found::CLUSTER;
 use crate::cli::report::{
     Located, ObjectName, Passed, PassedImage, Report, Running, Said, Subject, label, owner, shown,
 };
-use crate::cluster::{Cluster, ImagePolicies, Inventory, OwnerName, RunningWorkload, Scope};
+use crate::cluster::{ImagePolicies, Inventory, OwnerName, RunningWorkload, Scope};
 use crate::config::Config;
 use crate::policy::{FindingId, IMAGE_BYTES, ImageVerdict, Labels, List, Request, decide, printable};
 
@@ -38,18 +38,8 @@ impl ClusterArgs {
             (false, Some(_)) => bail!("--context chooses a cluster for --cluster: add that, or leave it out"),
             (true, _) => {}
         }
-        // One thread is enough for waiting.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.context("cannot start what asks the API server")?;
-        let cluster = runtime.block_on(Cluster::of_caller(self.context.as_deref())).map_err(anyhow::Error::msg)?;
-        Ok(Some(Live { runtime, cluster }))
+        Ok(Some(Live::reach(self.context.as_deref())?))
     }
-}
-
-/// A cluster that can be asked.
-pub(super) struct Live {
-    runtime: Runtime,
-    cluster: Cluster,
 }
 
 impl Live {
@@ -66,7 +56,7 @@ impl Live {
     ///
     /// # Errors
     /// Pods or namespaces cannot be listed; or what registries are asked with cannot be used.
-    pub fn judge(&self, judge: &Judge<'_>, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Report> {
+    pub(super) fn judge(&self, judge: &Judge<'_>, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Report> {
         let kinds: Vec<(String, String)> =
             judge.engine.workloads.configured().map(|(group, kind)| (group.to_owned(), kind.to_owned())).collect();
         let scope = Scope { namespace: judge.args.namespace.as_deref(), kinds: &kinds };
