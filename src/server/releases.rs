@@ -66,14 +66,22 @@ impl ReleaseSources {
     pub fn take(&self, shared: &Shared) {
         let choices = self.sources.iter().map(|source| (source.of.choice.clone(), source.loaded()));
         shared.releases.store(Arc::new(Releases::new(choices.collect())));
-        shared.metrics.release_sources(self.sources.iter().map(|source| crate::metrics::ReleaseSource {
+        // Several entries may name one directory; it is told of once.
+        let first = |source: &&Source| {
+            self.sources.iter().find(|other| other.name == source.name).is_some_and(|f| std::ptr::eq(f, *source))
+        };
+        let has_problem =
+            |name: &str| self.sources.iter().any(|source| source.name == name && source.problem.is_some());
+        shared.metrics.release_sources(self.sources.iter().filter(first).map(|source| crate::metrics::ReleaseSource {
             name: &source.name,
             releases: source.good.as_ref().map(|good| &*good.snapshots),
             since: source.good.as_ref().map(|good| good.since),
-            is_current: source.problem.is_none(),
+            is_current: !has_problem(&source.name),
         }));
         let problem = |source: &Source| source.problem.as_ref().map(|problem| format!("{}: {problem}", source.name));
-        shared.readiness.releases_refused(self.sources.iter().filter_map(problem).collect());
+        let mut problems: Vec<String> = self.sources.iter().filter_map(problem).collect();
+        problems.dedup();
+        shared.readiness.releases_refused(problems);
     }
 }
 
