@@ -312,11 +312,13 @@ fn by_text<'x>(reference: &Reference<'_>, name: &str, release: &Release) -> Opti
                     return Some(Standing::Fits);
                 }
             }
-            // Tag against tag, where nobody wrote a digest: the same tag is the same image.
-            (None, None) if reference.tag().is_some() && reference.tag() == image.tag.as_deref() => {
-                return Some(Standing::Fits);
+            // Tag against tag, where nobody wrote a digest: what is not locked declares its tag.
+            (None, None) => {
+                if reference.tag().is_some() && reference.tag() == image.tag.as_deref() {
+                    return Some(Standing::Fits);
+                }
             }
-            _ => all_differ = false,
+            (Some(_), None) | (None, Some(_)) => all_differ = false,
         }
     }
     all_differ.then(|| Standing::Differs(reference.digest().map(DigestBuf::from)))

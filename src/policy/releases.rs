@@ -219,6 +219,12 @@ impl Releases {
 }
 
 impl Choice {
+    /// The newest release, for every namespace.
+    #[must_use]
+    pub fn newest_everywhere() -> Self {
+        Choice { namespaces: NamespaceFilter::everywhere(), current: Current::Newest }
+    }
+
     /// A choice as people write it: for which namespaces, and which release, by name or by a label of the namespace.
     pub(crate) fn compile(
         namespaces: Option<&Namespaces>,

@@ -9,6 +9,8 @@ pub(super) struct Example {
     pub about: &'static str,
     /// Its `policy.yaml`.
     pub policy: &'static str,
+    /// Release files that govern every namespace: name and text.
+    pub releases: &'static [(&'static str, &'static str)],
     /// What is sent, in order.
     pub manifests: &'static [Manifest],
 }
@@ -39,6 +41,7 @@ macro_rules! example {
             name: $folder,
             about: $about,
             policy: include_str!(concat!("../../../policies/", $folder, "/policy.yaml")),
+            releases: &[],
             manifests: &[
                 $(manifest!($folder, concat!("pass/", $pass), Promise::Pass),)*
                 $(manifest!($folder, concat!("refuse/", $refuse), Promise::Refuse),)*
@@ -57,6 +60,12 @@ macro_rules! manifest {
     };
 }
 
+/// What stands in `policies/releases/releases`.
+const RELEASES: &[(&str, &str)] = &[
+    ("system-2026-01-04-expA.yaml", include_str!("../../../policies/releases/releases/system-2026-01-04-expA.yaml")),
+    ("system-2026-01-11-expA.yaml", include_str!("../../../policies/releases/releases/system-2026-01-11-expA.yaml")),
+];
+
 /// Those that text alone decides, from the one to begin with.
 pub(super) const EXAMPLES: &[Example] = &[
     example!("starter", "no floating tag, from any registry",
@@ -71,6 +80,11 @@ pub(super) const EXAMPLES: &[Example] = &[
         pass: ["sandbox.yaml", "shop.yaml"], refuse: ["pay.yaml"]),
     example!("exceptions", "one image let in, in one namespace, until a day",
         pass: ["billing.yaml"], refuse: ["elsewhere.yaml", "latest.yaml"]),
+    Example {
+        releases: RELEASES,
+        ..example!("releases", "what runs is what a release file declares, as a whole",
+            pass: ["release.yaml", "rollback.yaml"], refuse: ["outside.yaml", "other-version.yaml", "mixed.yaml"])
+    },
 ];
 
 /// The one that asks a registry.
@@ -100,6 +114,12 @@ mod tests {
             let mut kept = names(&folder);
             assert_eq!(kept.remove("facts"), example.name == PINNING.name);
             kept.retain(|name| !name.ends_with(".test.yaml"));
+            let releases: BTreeSet<String> = example.releases.iter().map(|(name, _)| (*name).to_owned()).collect();
+            if kept.remove("releases") {
+                assert_eq!(names(&folder.join("releases")), releases);
+            } else {
+                assert!(releases.is_empty(), "{}", example.name);
+            }
             assert_eq!(kept, ["manifests", "policy.yaml"].map(str::to_owned).into(), "{}", example.name);
             for directory in ["pass", "refuse"] {
                 let files = example.manifests.iter().filter_map(|manifest| manifest.file.strip_prefix(directory));

@@ -14,8 +14,8 @@ use super::registry::ExampleRegistry;
 use super::scratch::Scratch;
 use super::stock::HOST;
 use crate::certs::{self, DevFiles};
-use crate::config::{CertificateSource, Config, Tls};
-use crate::policy::Seconds;
+use crate::config::{CertificateSource, Config, ReleaseSource, Tls};
+use crate::policy::{Choice, Seconds};
 use crate::registry::{self, CacheSettings, RegistrySettings};
 use crate::server::{self, Options, Source};
 
@@ -57,6 +57,12 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let policy = scratch.write(&format!("{}/policy.yaml", example.name), example.policy)?;
         let directory = policy.parent().unwrap_or(scratch.path()).to_owned();
+        let mut releases = Vec::new();
+        for (name, text) in example.releases {
+            let file = scratch.write(&format!("{}/releases/{name}", example.name), text)?;
+            let dir = file.parent().unwrap_or(scratch.path()).to_owned();
+            releases = vec![ReleaseSource { dir, choice: Choice::newest_everywhere() }];
+        }
         let files = &certificates.files;
         let certificate = CertificateSource::Files { cert: Some(files.cert.clone()), key: Some(files.key.clone()) };
         let tls = Tls { certificate, ..Tls::default() };
@@ -66,6 +72,7 @@ impl Running {
             health: free,
             tls,
             policy_dirs: vec![directory],
+            releases,
             registry,
             // Nobody routes to us who would have to be told first.
             shutdown_delay: Duration::ZERO,
@@ -92,7 +99,9 @@ impl Running {
     }
 
     /// Drains and ends it.
-    pub async fn stop(self) {}
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
 }
 
 /// Settings of a server that asks the example registry wherever a policy says [`HOST`].
