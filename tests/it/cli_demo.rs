@@ -11,13 +11,28 @@ fn every_verdict_is_as_promised_and_reads_as_kubectl_prints_it() {
     let ran = Scene::new(&[]).run(&["demo"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     let count = |text: &str| ran.stdout.matches(text).count();
-    assert_eq!((count(" created\n"), count("denied the request: ")), (15, 16), "{}", ran.stdout);
-    assert!(ran.stdout.contains("31 objects under 7 policies, every verdict as promised."), "{}", ran.stdout);
+    assert_eq!((count(" created\n"), count("denied the request: ")), (17, 19), "{}", ran.stdout);
+    assert!(ran.stdout.contains("36 objects under 8 policies, every verdict as promised."), "{}", ran.stdout);
     let denial = "$ kubectl create -f refuse/deployment.yaml\n\
         Error from server (Forbidden): error when creating \"refuse/deployment.yaml\": \
         admission webhook \"workloads.tagwarden.dev\" denied the request: \
         tagwarden denied Deployment shop/shop: 1 of 2 images break policy no-floating-tags\n";
     assert!(ran.stdout.contains(denial), "{}", ran.stdout);
+}
+
+#[test]
+fn a_scene_shows_what_is_in_the_release_and_what_is_not() {
+    let ran = Scene::new(&[]).run(&["demo"]);
+    let (_, scene) = ran.stdout.split_once("\n== policies/releases: ").unwrap();
+    let (scene, _) = scene.split_once("\n== ").unwrap();
+    assert_eq!(scene.matches("deployment.apps/system created").count(), 2, "{scene}");
+    for said in [
+        "1. TW300 release: container \"model\", image ghcr.io/acme/report:v1.0.0\n",
+        "the tag is v1.2.4; release system-2026-01-11-expA has app as v1.2.3\n   use: ghcr.io/acme/app:v1.2.3\n",
+        "1. TW303 release: ",
+    ] {
+        assert!(scene.contains(said), "{said} is not said in: {scene}");
+    }
 }
 
 #[test]

@@ -27,12 +27,12 @@ mod workload;
 
 pub use cert_manager::{CertManager, Injector};
 pub use cluster::Cluster;
-pub use images::{API, FLOATING, NGINX};
+pub use images::{API, Crane, FLOATING, NGINX, folder_of};
 pub use kubectl::{Kubectl, Outcome};
 pub use load::{Load, Mix};
 pub use node::{Node, WEBHOOK_CLIENT};
 pub use pki::Authority;
-pub use release::{CRD, INFRASTRUCTURE, NAMESPACE, Release, merged, policy, stamped};
+pub use release::{CRD, INFRASTRUCTURE, NAMESPACE, Release, merged, policy, registry, stamped};
 pub use report::{Report, Row};
 pub use wait::{PATIENCE, until, until_true};
 pub use workload::workload;

@@ -23,6 +23,7 @@ mod harness;
 mod install;
 mod permissions;
 mod recovery;
+mod releases;
 mod tls;
 mod traffic;
 
@@ -112,6 +113,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     Cluster recovery::row_48_all_replicas_lost_under_audit,
     OwnNode certificates::row_66_only_the_api_server_may_call,
     Cluster install::policy_applied_as_an_object,
+    OwnNode releases::what_runs_is_what_was_declared,
     Cluster doctor::broken_states_are_found,
     Cluster doctor::a_ca_bundle_that_nobody_repairs_is_found,
     Cluster doctor::policies_that_are_not_in_force_are_found,

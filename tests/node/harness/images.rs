@@ -43,6 +43,17 @@ impl Crane {
         }
     }
 
+    /// Pushes a build of a service under a name of the node's registry: what it does is the same, what it says of itself not.
+    pub fn push_build(&self, image: &str, version: &str, revision: &str) {
+        let raw = format!("{REGISTRY}/pause:raw");
+        let tag = format!("{REGISTRY}/{image}");
+        let version = format!("org.opencontainers.image.version={version}");
+        let revision = format!("org.opencontainers.image.revision={revision}");
+        let labels = ["--label", &version, "--label", &revision];
+        let entry = ["mutate", &raw, "--entrypoint", "/pause", "--set-platform", "linux/amd64", "--tag", &tag];
+        self.run(&[&entry[..], &labels].concat());
+    }
+
     /// Pushes the OCI archive that `make image` wrote, and returns how Pods name it: repository and tag.
     pub fn push_tagwarden(&self, scratch: &Path) -> (String, String) {
         let archive = env::var("TAGWARDEN_IMAGE").expect("TAGWARDEN_IMAGE names the archive of `make image`");
