@@ -20,6 +20,7 @@ mod outputs;
 mod path_pattern;
 mod pin;
 mod registries;
+mod release;
 mod report;
 mod resolve;
 mod schema;
@@ -45,6 +46,7 @@ pub use init::InitArgs;
 pub use lint::LintArgs;
 pub use man::ManArgs;
 pub use pin::PinArgs;
+pub use release::ReleaseArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -91,6 +93,8 @@ pub enum Verb {
     Init(InitArgs),
     /// Rewrite manifests, values, Compose files and Dockerfiles to `tag@digest`, keeping comments and layout
     Pin(PinArgs),
+    /// Work with releases: what a system consists of, and what of it ran where
+    Release(ReleaseArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
     /// Print the JSON Schema (draft-07) of a file format
@@ -240,6 +244,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Check(args) => check::run(&args, surroundings),
         Verb::Explain(args) => explain::run(&args, surroundings),
         Verb::Lint(args) => lint::run(&args, surroundings),
+        Verb::Release(args) => release::run(&args, surroundings),
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Test(args) => test::run(&args, surroundings),
         Verb::Init(args) => init::run(&args, surroundings),

@@ -36,6 +36,9 @@ pub mod telemetry;
 pub mod watch;
 
 #[cfg(feature = "server")]
+pub mod history;
+
+#[cfg(feature = "server")]
 pub mod certs;
 
 #[cfg(feature = "server")]

@@ -10,7 +10,7 @@ pub(super) type Text = Spanned<String>;
 pub(super) type LaterList = Option<Spanned<Vec<Later>>>;
 
 object! {
-    /// The server's configuration. All keys but listen, tls.mode, limits and log reload while it runs.
+    /// The server's configuration. All keys but listen, tls.mode, limits, history and log reload while it runs.
     pub struct ConfigFile {
         /// Addresses to listen on.
         listen: "listen" => Option<Listen>,
@@ -34,6 +34,8 @@ object! {
         mutation: "mutation" => Option<Mutation>,
         /// Release manifests (not supported yet).
         releases: "releases" => LaterList,
+        /// The history of releases: what ran where, from when to when.
+        history: "history" => Option<History>,
         /// Reading pull secrets.
         pull_secrets: "pullSecrets" => Option<PullSecrets>,
         /// How image references are read.
@@ -228,6 +230,16 @@ object! {
         group: "group" => String,
         /// The kind.
         kind: "kind" => String,
+    }
+}
+
+object! {
+    /// The history of releases: what ran where, from when to when.
+    pub struct History {
+        /// Whether the elected replica writes it (default false); needs a cluster, and permission to watch Pods and create Events.
+        enabled: "enabled" => Option<bool>,
+        /// The file that it appends to, on a volume that the replicas share; omitted: standard output.
+        file: "file" => Option<Text>,
     }
 }
 

@@ -40,6 +40,10 @@ trustedNamespaceLabels: {{- toYaml . | nindent 2 }}
 {{- with .Values.infrastructureNamespaces }}
 infrastructureNamespaces: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- if and .Values.history.volume (not (dig "history" "file" "" .Values.config)) }}
+history:
+  file: /var/lib/tagwarden/history.jsonl
+{{- end }}
 {{- if .Values.pullSecrets.enabled }}
 pullSecrets:
   enabled: true
