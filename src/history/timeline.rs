@@ -177,9 +177,15 @@ impl Building {
         let Change { event, run, since, seen, .. } = change;
         let intervals = &mut self.intervals;
         if event != Event::Ended {
+            // Whoever watched before saw that it did not run, whatever the clock of its node says.
+            let unseen = self.watches.range(..time).map(|(_, end)| *end).max();
+            let from = match event {
+                Event::Observed => unseen.map_or(since, |unseen| since.max(unseen)),
+                Event::Began | Event::Ended => since,
+            };
             // Told twice by two replicas, it still began once.
             self.open.entry(run).or_insert_with_key(|run| {
-                intervals.push(Interval { run: run.clone(), from: since, to: End::Running });
+                intervals.push(Interval { run: run.clone(), from, to: End::Running });
                 intervals.len() - 1
             });
             return;

@@ -104,7 +104,10 @@ impl Writer {
             match ended {
                 Ended::Over => return,
                 Ended::Succeeded => {}
-                Ended::Stuck => sleep(TICK).await,
+                Ended::Stuck => tokio::select! {
+                    () = over.cancelled() => return,
+                    () = sleep(TICK) => {}
+                },
             }
         }
     }

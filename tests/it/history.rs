@@ -38,7 +38,7 @@ watched from 2026-03-02T10:15:00Z to 2026-03-02T12:15:00Z
     assert_eq!(ran.code, 0);
     assert_eq!(
         ran.stderr,
-        "warning: 1 line of the history cannot be read and left out: half-written, or of a later version of tagwarden\n"
+        "warning: 1 line of the history cannot be read and is left out: half-written, or of a later version of tagwarden\n"
     );
 }
 

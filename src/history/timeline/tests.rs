@@ -69,6 +69,9 @@ fn records_become_intervals() {
         (vec!["0 resumes", "3 began api 2", "3 began api 2", "7 ended api 2", "7 ended api 2"], vec!["api 2-7"]),
         // The same again, later.
         (vec!["0 resumes", "3 began api 2", "7 ended api 2", "8 began api 8"], vec!["api 2-7", "api 8-"]),
+        // It did not run when somebody watched last.
+        (vec!["0 resumes", "5 watching 0", "9 resumes", "9 observed api 2"], vec!["api 5-"]),
+        (vec!["0 resumes", "5 watching 0", "9 resumes", "9 observed api 7"], vec!["api 7-"]),
         // In another order, and with its beginning lost.
         (vec!["7 ended api 2", "3 began api 2", "0 resumes"], vec!["api 2-7"]),
         (vec!["0 resumes", "7 ended api 2"], vec!["api 2-7"]),
