@@ -136,17 +136,17 @@ fn one_replica_writes_what_ran_and_the_next_one_goes_on_without_a_loss_or_a_doub
     // Each change of releases is an Event, once. Replicas of other tests see these Pods as well, and tell for themselves.
     let short = "(sha256:000000000000)";
     let expected = [format!("release one {short} to two {short}"), format!("release two {short} to three {short}")];
-    let told = until("the Events", PATIENCE, || {
-        let events = admin.get("events.events.k8s.io").unwrap();
+    let events = until("the Events", PATIENCE, || {
+        let all = admin.get("events.events.k8s.io").unwrap();
         let text = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
-        let ours = events["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "ReleaseChanged");
+        let ours = all["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "ReleaseChanged");
         let told: Vec<_> = ours.map(|event| (text(event, "reportingInstance"), text(event, "note"))).collect();
         expected.iter().all(|note| told.iter().any(|(_, told)| told == note)).then_some(told)
     });
-    let mut once = told.clone();
+    let mut once = events.clone();
     once.sort();
     once.dedup();
-    assert_eq!(once.len(), told.len(), "{told:?}");
+    assert_eq!(once.len(), events.len(), "{events:?}");
 
     // Told to end, it says until when it watched; a third one finds nothing to tell.
     second.signal("TERM");
