@@ -166,6 +166,22 @@ fn what_others_wrote_is_not_told_again_and_what_ended_unwatched_is() {
 }
 
 #[test]
+fn a_container_that_was_started_anew_does_not_make_what_runs_younger() {
+    let mut first = Session::new(Some(Known::default()));
+    let before = list(&mut first, 0, vec![pod("a", "shop", "one", "1")]);
+    let mut second = Session::new(Some(known(&[before])));
+    let mut anew = pod("a", "shop", "one", "1");
+    anew.containers[0].started = Some("2026-03-01T10:07:00Z".to_owned());
+    assert_eq!(told(&list(&mut second, 9, vec![anew])), ["watching 9 to 9 resumes"]);
+    let ended = second.take(gone("a"), at(10));
+    let since = |told: &Told| match &told.records[0].what {
+        What::Change(change) => change.since,
+        What::Watching { .. } => panic!("a change"),
+    };
+    assert_eq!(since(&ended), at(0));
+}
+
+#[test]
 fn a_list_after_an_interruption_begins_another_watch_and_tells_only_differences() {
     let mut session = Session::new(None);
     list(&mut session, 0, vec![pod("a", "shop", "one", "1"), pod("b", "bank", "-", "2")]);

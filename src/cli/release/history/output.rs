@@ -123,7 +123,7 @@ impl Report<'_> {
 
 const HEAD: [&str; 5] = ["RELEASE", "IMAGE", "DIGEST", "FROM", "TO"];
 
-fn table<'i>(intervals: &mut dyn Iterator<Item = &'i Interval>, out: &mut dyn Write) -> io::Result<()> {
+fn table(intervals: &mut dyn Iterator<Item = &Interval>, out: &mut dyn Write) -> io::Result<()> {
     let cells = |interval: &Interval| {
         let run = &interval.run;
         let release = run.release.as_ref().map_or_else(|| "none".to_owned(), |release| shown(&release.to_string()));
