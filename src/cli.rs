@@ -95,10 +95,10 @@ pub enum Verb {
     Init(InitArgs),
     /// Rewrite manifests, values, Compose files and Dockerfiles to `tag@digest`, keeping comments and layout
     Pin(PinArgs),
+    /// Work with releases: what a system consists of, and what of it ran where
+    Release(ReleaseArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
-    /// Release files: what a system consists of, from the file to what runs
-    Release(ReleaseArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
@@ -246,11 +246,11 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Check(args) => check::run(&args, surroundings),
         Verb::Explain(args) => explain::run(&args, surroundings),
         Verb::Lint(args) => lint::run(&args, surroundings),
+        Verb::Release(args) => release::run(&args, surroundings),
         Verb::Resolve(args) => resolve::run(&args, surroundings),
         Verb::Test(args) => test::run(&args, surroundings),
         Verb::Init(args) => init::run(&args, surroundings),
         Verb::Pin(args) => pin::run(&args, surroundings),
-        Verb::Release(args) => release::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Doctor(args) => doctor::run(&args, surroundings),

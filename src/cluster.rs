@@ -3,11 +3,13 @@
 mod ask;
 mod authority;
 mod document;
+mod events;
 mod image_policies;
 mod inventory;
 mod leader;
 mod namespaces;
 mod pin_key;
+mod pods;
 mod pull_secrets;
 mod reader;
 #[cfg(test)]
@@ -17,11 +19,13 @@ mod webhook_configurations;
 
 pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
 pub use document::{Document, Stored};
+pub use events::Events;
 pub use image_policies::{ImagePolicies, Listing, StoredPolicies, StoredPolicy};
 pub use inventory::{Inventory, LeftOut, OwnerName, RunningWorkload, Scope};
 pub use leader::{Leadership, Lease};
 pub use namespaces::Namespaces;
 pub use pin_key::{KeyBytes, PinKey, StoredKeys};
+pub use pods::Pods;
 pub use pull_secrets::{PullSecretBytes, PullSecretKind, PullSecrets, RawPullSecret};
 pub use reader::{Page, Reader, Unread};
 pub use services::{ServiceAddress, Services};

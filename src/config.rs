@@ -49,6 +49,8 @@ pub struct Config {
     pub registry: registry::Settings,
     /// Whether pull secrets of Pods and service accounts are read.
     pub pull_secrets: bool,
+    /// The history of releases. Fixed while running.
+    pub history: History,
     /// Controllers whose Pods may be pinned besides the built-in ones: API group and kind.
     pub mutation_owners: Vec<(String, String)>,
     /// Bounds. Fixed while running.
@@ -138,6 +140,15 @@ impl Webhooks {
     }
 }
 
+/// The history of releases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Whether it is written.
+    pub enabled: bool,
+    /// The file that it is appended to; none: standard output.
+    pub file: Option<PathBuf>,
+}
+
 /// Bounds of one request and of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -213,6 +224,7 @@ impl Default for Config {
             infrastructure_namespaces: BTreeSet::new(),
             registry: registry::Settings::default(),
             pull_secrets: false,
+            history: History::default(),
             mutation_owners: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -323,6 +335,9 @@ impl Config {
         if self.limits != new.limits || engine_limits(self) != engine_limits(new) {
             keys.push("limits");
         }
+        if self.history != new.history {
+            keys.push("history");
+        }
         if self.log != new.log {
             keys.push("log");
         }
@@ -341,6 +356,7 @@ impl Config {
         new.settings.max_images = self.settings.max_images;
         new.settings.max_reference_bytes = self.settings.max_reference_bytes;
         new.registry.lookups = self.registry.lookups;
+        new.history = self.history.clone();
         new.log = self.log;
         new
     }

@@ -38,6 +38,9 @@ pub mod telemetry;
 pub mod watch;
 
 #[cfg(feature = "server")]
+pub mod history;
+
+#[cfg(feature = "server")]
 pub mod certs;
 
 #[cfg(feature = "server")]

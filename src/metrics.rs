@@ -60,6 +60,9 @@ pub struct Metrics {
     registry_requests: IntCounterVec,
     registry_duration: HistogramVec,
     cache: IntCounterVec,
+    history_watched: IntGauge,
+    history_write_failures: IntCounter,
+    history_event_failures: IntCounter,
 }
 
 /// How a lookup was answered.
@@ -222,6 +225,16 @@ impl Metrics {
                 "Lookups of reviews, by how they were answered.",
                 &["result"],
             )?,
+            history_watched: list
+                .gauge("tagwarden_history_watching", "Whether this replica sees all Pods and writes the history.")?,
+            history_write_failures: list.counter(
+                "tagwarden_history_write_failures_total",
+                "Attempts to read or write the history that failed.",
+            )?,
+            history_event_failures: list.counter(
+                "tagwarden_history_event_failures_total",
+                "Changes of releases that could not be told as Events.",
+            )?,
             registry: list.registry.clone(),
         };
         let build = list.gauges("tagwarden_build_info", "The program, always 1.", &["version"])?;
@@ -357,6 +370,21 @@ impl Metrics {
     /// Counts an attempt to save the policies in force that failed.
     pub fn last_good_not_saved(&self) {
         self.last_good_save_failures.inc();
+    }
+
+    /// Shows whether this replica sees all Pods and writes the history.
+    pub fn history_watched(&self, watches: bool) {
+        self.history_watched.set(i64::from(watches));
+    }
+
+    /// Counts an attempt to read or write the history that failed.
+    pub fn history_not_written(&self) {
+        self.history_write_failures.inc();
+    }
+
+    /// Counts a change of releases that could not be told as an Event.
+    pub fn history_event_failed(&self) {
+        self.history_event_failures.inc();
     }
 
     /// Shows when the certificate that is in use ends, in seconds since the epoch.

@@ -10,6 +10,7 @@ mod clients;
 mod deadline;
 mod facts;
 mod health;
+mod history;
 mod home;
 mod mutate;
 mod pins;
@@ -102,6 +103,8 @@ pub struct Running {
     shared: Arc<Shared>,
     /// None outside a cluster.
     home: Option<Home>,
+    /// None: the configuration wants none.
+    history: Option<history::Keeper>,
     phase: watch::Sender<Phase>,
     /// Probes and scrapers are answered to the very end: this port's phase never changes.
     health_phase: watch::Sender<Phase>,
@@ -153,6 +156,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     if let Some(home) = &home {
         self_managed::keep(&shared, &front, home);
     }
+    let history = home.as_ref().filter(|_| config.history.enabled);
+    let history = history.map(|home| history::keep(home, &config.history, &metrics));
     if let Some(cluster) = cluster.as_ref().filter(|_| !config.webhooks.is_empty()) {
         ca_bundle::wait(Arc::clone(&shared), Arc::clone(&front), WebhookConfigurations::of(cluster));
     }
@@ -181,6 +186,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         health: local_address(&health)?,
         shared,
         home,
+        history,
         phase,
         health_phase,
         webhook_task: tokio::spawn(accept::serve(webhook, webhook_port, phases)),
@@ -200,6 +206,10 @@ impl Running {
         let delay = self.shared.live.load().config.shutdown_delay;
         tracing::info!(seconds = delay.as_secs_f64(), "about to end; still accepting");
         let delayed = tokio::time::sleep(delay);
+        // As long as the Lease is held nobody else writes.
+        if let Some(history) = self.history {
+            history.end().await;
+        }
         // The next elected replica need not wait for the Leases to run out: it looks every few seconds.
         if let Some(home) = &self.home {
             home.resign().await;
@@ -238,9 +248,14 @@ fn fits(config: &Config, cluster: Option<&Cluster>) -> Result<(), &'static str> 
              take out --no-cluster and --dev, or write 'mode: files'"),
         None if !config.webhooks.is_empty() => Err("'webhooks' needs a cluster, where these configurations are: \
              take out --no-cluster and --dev, or 'webhooks'"),
+        None if config.history.enabled => Err("'history.enabled' needs a cluster, whose Pods say what runs: \
+             take out --no-cluster and --dev, or 'history'"),
         Some(_) if self_managed && own_namespace().is_none() => {
             Err("'tls.mode: self-managed' needs to know its own namespace: set POD_NAMESPACE")
         }
+        Some(_) if config.history.enabled && own_namespace().is_none() => Err(
+            "'history.enabled' needs to know its own namespace, where the replica that writes is elected: set POD_NAMESPACE",
+        ),
         _ => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! `tagwarden release`: what a system consists of, from its file to what runs.
 
+mod history;
 mod snapshot;
 mod verify;
 
@@ -7,11 +8,11 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 
-pub use snapshot::SnapshotArgs;
-pub use verify::VerifyArgs;
-
 use super::{Exit, Surroundings, files};
 use crate::release::ReleaseFile;
+use history::HistoryArgs;
+use snapshot::SnapshotArgs;
+use verify::VerifyArgs;
 
 /// The arguments of `release`.
 #[derive(Debug, Args)]
@@ -23,7 +24,9 @@ pub struct ReleaseArgs {
 
 /// The verbs of `release`.
 #[derive(Debug, Subcommand)]
-pub enum ReleaseVerb {
+enum ReleaseVerb {
+    /// Tell which release and which digests a namespace ran, from when to when
+    History(HistoryArgs),
     /// Compare manifests, or what runs in the cluster, with a release
     Verify(VerifyArgs),
     /// Write a release file of what runs in the cluster
@@ -33,6 +36,7 @@ pub enum ReleaseVerb {
 /// Runs one of them.
 pub(super) fn run(args: &ReleaseArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     match &args.verb {
+        ReleaseVerb::History(args) => history::run(args, surroundings),
         ReleaseVerb::Verify(args) => verify::run(args, surroundings),
         ReleaseVerb::Snapshot(args) => snapshot::run(args, surroundings),
     }

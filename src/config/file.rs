@@ -23,7 +23,7 @@ object! {
 }
 
 object! {
-    /// The server's configuration. All keys but listen, tls.mode, limits and log reload while it runs.
+    /// The server's configuration. All keys but listen, tls.mode, limits, history and log reload while it runs.
     pub struct ConfigFile {
         /// Addresses to listen on.
         listen: "listen" => Option<Listen>,
@@ -47,6 +47,8 @@ object! {
         mutation: "mutation" => Option<Mutation>,
         /// Which release governs which namespace; the first entry that is about a namespace holds.
         releases: "releases" => Option<Vec<Release>>,
+        /// The history of releases: what ran where, from when to when.
+        history: "history" => Option<History>,
         /// Reading pull secrets.
         pull_secrets: "pullSecrets" => Option<PullSecrets>,
         /// How image references are read.
@@ -241,6 +243,16 @@ object! {
         group: "group" => String,
         /// The kind.
         kind: "kind" => String,
+    }
+}
+
+object! {
+    /// The history of releases: what ran where, from when to when.
+    pub struct History {
+        /// Whether the elected replica writes it (default false); needs a cluster, and permission to watch Pods and create Events.
+        enabled: "enabled" => Option<bool>,
+        /// The file that it appends to, on a volume that the replicas share; omitted: standard output.
+        file: "file" => Option<Text>,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::file::{ConfigFile, Text};
 use super::values::{Interval, Size};
-use super::{CertificateSource, Config, Limits, Log, Overrides, ReleaseSource, Webhooks, file, tls};
+use super::{CertificateSource, Config, History, Limits, Log, Overrides, ReleaseSource, Webhooks, file, tls};
 use crate::document::{Diagnostic, Read, Reader, Source, Spanned, Value, parse};
 use crate::policy::{Choice, TrustedLabels};
 use crate::review::{ExemptRequesters, WorkloadKind, Workloads};
@@ -114,6 +114,9 @@ fn apply(file: ConfigFile, config: &mut Config, reader: &mut Reader<'_>) {
     }
     config.mutation_owners = owners(file.mutation.and_then(|m| m.owners).unwrap_or_default(), reader);
     set(&mut config.pull_secrets, file.pull_secrets.and_then(|p| p.enabled).map(|enabled| enabled.value));
+    if let Some(written) = file.history {
+        config.history = history(written, reader);
+    }
     set(&mut config.shutdown_delay, file.shutdown_delay.map(|interval| interval.0));
     set(&mut config.max_connection_age, positive(file.max_connection_age, reader));
     if let Some(log) = file.log {
@@ -157,6 +160,21 @@ fn apply_limits(limits: file::Limits, config: &mut Config, reader: &mut Reader<'
     let settings = &mut config.settings;
     set(&mut settings.max_images, count(limits.images, reader));
     set(&mut settings.max_reference_bytes, count(size(limits.reference_bytes), reader));
+}
+
+fn history(written: file::History, reader: &mut Reader<'_>) -> History {
+    let enabled = written.enabled.unwrap_or_default();
+    if let Some(file) = &written.file {
+        if !enabled {
+            let error = reader.error(file.span.clone(), "'history.file' without 'history.enabled: true'");
+            error.help.push("nothing would be written to it; enable the history, or take it out".to_owned());
+        }
+        if file.value.is_empty() {
+            let error = reader.error(file.span.clone(), "not a file's name");
+            error.help.push("name a file on a volume, '/var/lib/tagwarden/history.jsonl' say; without the key lines go to standard output".to_owned());
+        }
+    }
+    History { enabled, file: written.file.map(|file| file.value.into()) }
 }
 
 /// Controllers whose Pods may be pinned: API group and kind.

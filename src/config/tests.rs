@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CertificateSource, Config, LogFormat, Overrides, SelfManaged, Webhooks, config_schema};
+use super::{CertificateSource, Config, History, LogFormat, Overrides, SelfManaged, Webhooks, config_schema};
 use crate::policy::{Mode, NoPolicy, TrustedLabels};
 use crate::registry::{ConfiguredCredentials, Helper};
 
@@ -37,6 +37,7 @@ releases:
   - {dir: one, namespaces: {include: ["shop-*"]}, current: system-1}
   - {dir: two, currentLabel: environment}
   - {dir: three}
+history: {enabled: true, file: /var/lib/tagwarden/history.jsonl}
 pullSecrets: {enabled: true}
 references: {nonCanonicalHost: normalise}
 limits: {bodyBytes: 1MiB, inFlightBytes: 2MiB, requests: 3, images: 4, referenceBytes: 5, connections: 6,
@@ -80,6 +81,8 @@ fn every_key_is_read() {
     assert_eq!(config.timeouts.idle, Duration::from_secs(3));
     assert_eq!(config.timeouts.margin, Duration::from_millis(4));
     assert!(config.pull_secrets);
+    let history = History { enabled: true, file: Some("/var/lib/tagwarden/history.jsonl".into()) };
+    assert_eq!(config.history, history);
     assert_eq!(config.mutation_owners, [("argoproj.io".to_owned(), "Rollout".to_owned())]);
     assert_eq!(config.shutdown_delay, Duration::ZERO);
     assert_eq!(config.max_connection_age, Duration::from_secs(60));
@@ -185,6 +188,10 @@ fn problems_name_the_place_and_the_remedy() {
         ("registries: [{host: a.io, maxConcurrent: 0}]", "from 1 to"),
         ("mutation: {owners: [{group: a.io, kind: \"*\"}]}", "not a kind of controller"),
         ("limits: {lookupsPerReview: 0}", "from 1 to"),
+        ("history: {file: a}", "config.yaml:1:17: error: 'history.file' without 'history.enabled: true'"),
+        ("history: {enabled: false, file: a}", "'history.file' without 'history.enabled: true'"),
+        ("history: {enabled: true, file: \"\"}", "config.yaml:1:32: error: not a file's name"),
+        ("history: {enable: true}", "did you mean 'enabled'?"),
         ("cache: {immutableTtl: 0s}", "over 0s"),
         ("exemptRequesters: {groups: [\"system:masters\"]}", "system"),
         ("infrastructureNamespaces: [\"kube-*\"]", "exact names"),
@@ -268,6 +275,9 @@ fn what_cannot_change_while_running_is_named_and_kept() {
     let old = read("limits: {requests: 1}").unwrap();
     let new = read("listen: {webhook: \"127.0.0.1:1\"}\npolicies: {maxMode: audit}\nlog: {level: debug}").unwrap();
     assert_eq!(old.needing_restart(&new), ["listen", "limits", "log"]);
+    let history = read("limits: {requests: 1}\nhistory: {enabled: true}").unwrap();
+    assert_eq!(old.needing_restart(&history), ["history"]);
+    assert_eq!(old.reloaded(history).history, History::default());
     let lookups = read("limits: {requests: 1, lookupsPerHost: 2}").unwrap();
     assert_eq!(old.needing_restart(&lookups), ["limits"]);
     assert_eq!(old.reloaded(lookups).registry.lookups.per_host, 64);

@@ -8,6 +8,8 @@ use crate::config::CertificateSource;
 pub(super) struct Home {
     pub cluster: Cluster,
     pub namespace: String,
+    /// How this replica calls itself.
+    pub replica: String,
     /// Whether this replica is the elected one. Nothing that is served depends on it.
     pub leadership: Leadership,
     /// Whether it keeps the authority and caBundle; none: its certificate comes from files, and it does not seek that.
@@ -24,13 +26,14 @@ impl Home {
             );
             return None;
         };
-        let sought = |lease| Leadership::sought(cluster, lease, namespace.clone(), replica());
+        let replica = replica();
+        let sought = |lease| Leadership::sought(cluster, lease, namespace.clone(), replica.clone());
         let leadership = sought(Lease::Shared);
         let authority = match certificate {
             CertificateSource::SelfManaged(_) => Some(sought(Lease::Authority)),
             CertificateSource::Files { .. } => None,
         };
-        Some(Home { cluster: cluster.clone(), leadership, authority, namespace })
+        Some(Home { cluster: cluster.clone(), leadership, authority, namespace, replica })
     }
 
     /// Gives the Leases back.
@@ -44,7 +47,7 @@ impl Home {
     }
 }
 
-/// How this replica calls itself in a Lease: the Pod's name, and what tells two processes of one name apart.
+/// How this replica calls itself, in a Lease say: the Pod's name, and what tells two processes of one name apart.
 fn replica() -> String {
     let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
     format!("{}-{}", host.as_deref().unwrap_or("tagwarden"), std::process::id())

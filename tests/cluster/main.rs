@@ -10,6 +10,7 @@ mod calls;
 mod certificates;
 mod chart;
 mod harness;
+mod history;
 mod hooks;
 mod large;
 mod modes;

@@ -51,6 +51,7 @@ fn scene() -> Scene {
         ("two/p.yaml", POLICY.to_owned()),
         ("two/strict.yaml", strict),
         ("digits.yaml", digits),
+        ("history.jsonl", crate::history::LINES.to_owned()),
         ("good.yaml", pods(&[GOOD])),
         ("bad.yaml", pods(&[BAD])),
         ("open.yaml", pods(&[OPEN])),
@@ -143,6 +144,19 @@ const TABLE: &[Row] = &[
             (4, &["--check", "open.yaml", "good.yaml"]),
         ],
     ),
+    (
+        "release history",
+        &["-n", "shop-prod"],
+        &[
+            (0, &["history.jsonl"]),
+            (0, &["history.jsonl", "--at", "2026-03-01"]),
+            (2, &[]),
+            (2, &["nowhere.jsonl"]),
+            (2, &["good.yaml"]),
+            (2, &["history.jsonl", "--at", "noon"]),
+            (3, &["history.jsonl", "--at", "2026-02-01"]),
+        ],
+    ),
     // The second run finds what the first wrote.
     ("init", &[], &[(0, &[]), (2, &[])]),
     ("schema", &[], &[(0, &["policy"]), (2, &["polcy"])]),
@@ -155,13 +169,15 @@ fn every_verb_ends_with_every_code_that_its_help_names() {
     let scene = scene();
     for (verb, common, runs) in TABLE {
         for (code, arguments) in *runs {
-            let ran = scene.run(&[&[*verb], *common, *arguments].concat());
+            let words: Vec<&str> = verb.split(' ').collect();
+            let ran = scene.run(&[&words, *common, *arguments].concat());
             assert_eq!(ran.code, *code, "{verb} {arguments:?}: {ran:?}");
             // Nothing ends badly without a word.
             assert!(*code == 0 || !(ran.stdout.is_empty() && ran.stderr.is_empty()), "{verb} {arguments:?}");
         }
         let tried: BTreeSet<i32> = runs.iter().map(|(code, _)| *code).collect();
-        let named = named(&scene.run(&[verb, "--help"]).stdout);
+        let help: Vec<&str> = verb.split(' ').chain(["--help"]).collect();
+        let named = named(&scene.run(&help).stdout);
         assert!(named.is_empty() || named == tried, "{verb}: its help names {named:?}, and tried are {tried:?}");
     }
 }

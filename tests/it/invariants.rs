@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use tagwarden::image::Reference;
 use tagwarden::policy::{
-    Decision, Facts, FieldPath, Finding, FindingId, ImageUse, List, Mode, Pinning, PolicySet, Releases, Request, Settings,
-    Snapshots, Stage, Verdict, decide,
+    Decision, Facts, FieldPath, Finding, FindingId, ImageUse, List, Mode, Pinning, PolicySet, Releases, Request,
+    Settings, Snapshots, Stage, Verdict, decide,
 };
 
 use crate::cases_facts::{Chance, Registry};
@@ -88,7 +88,8 @@ fn image() -> impl Strategy<Value = String> {
         ":v[0-9]\\.[0-9]\\.[0-9]",
         ":env-(prod|stage)",
     ];
-    let few = prop::sample::select(vec!["a", "b", "c", "d", "e"]).prop_map(|digit| format!("@sha256:{}", digit.repeat(64)));
+    let few =
+        prop::sample::select(vec!["a", "b", "c", "d", "e"]).prop_map(|digit| format!("@sha256:{}", digit.repeat(64)));
     let digest = prop_oneof![4 => Just(String::new()), 1 => "@sha256:[0-9a-f]{64}", 1 => few];
     prop_oneof![3 => (name, tag, digest).prop_map(|(a, b, c)| a + &b + &c), 1 => any::<String>()]
 }

@@ -35,6 +35,7 @@ mod diagnostics;
 mod docs;
 mod editor;
 mod exit_codes;
+mod history;
 mod hostile;
 mod https_connections;
 mod https_lifecycle;

@@ -31,6 +31,8 @@ const ELSEWHERE: &[&str] = &[
 
 const OBJECTS: &[&str] = &["get,list,watch tagwarden.dev/imagepolicies", "patch tagwarden.dev/imagepolicies/status"];
 
+const HISTORY: &[&str] = &["list,watch /pods", "create events.k8s.io/events"];
+
 const PULL_SECRETS: &[&str] = &["get /secrets", "get /serviceaccounts"];
 
 pub fn row_72_the_account_may_do_what_the_table_says(bed: &Bed) {
@@ -50,6 +52,10 @@ pub fn row_72_the_account_may_do_what_the_table_says(bed: &Bed) {
     let (own, elsewhere) = sweep(&merged(&base, &json!({"imagePolicies": {"enabled": true}})));
     same(&own, &[OWN, OBJECTS]);
     same(&elsewhere, &[ELSEWHERE, OBJECTS]);
+
+    let (own, elsewhere) = sweep(&merged(&base, &json!({"config": {"history": {"enabled": true}}})));
+    same(&own, &[OWN, HISTORY]);
+    same(&elsewhere, &[ELSEWHERE, HISTORY]);
 
     let pull_secrets = json!({"pullSecrets": {"enabled": true, "namespaces": [shop]}});
     let (own, elsewhere) = sweep(&merged(&base, &pull_secrets));

@@ -85,8 +85,15 @@ impl<'b> Operator<'b> {
         let ours = self.bed.cluster.admin().within(NAMESPACE);
         ours.apply(&object).accepted();
         // The kubelet looks at a Pod's ConfigMaps when the Pod changes, and else once in a minute or so.
-        ours.run(&["annotate", "pods", "--overwrite", "-l", "app.kubernetes.io/name=tagwarden", &format!("looked={}", stamp())])
-            .accepted();
+        ours.run(&[
+            "annotate",
+            "pods",
+            "--overwrite",
+            "-l",
+            "app.kubernetes.io/name=tagwarden",
+            &format!("looked={}", stamp()),
+        ])
+        .accepted();
     }
 
     /// `helm upgrade` of the services with the values of a release file.
@@ -95,7 +102,17 @@ impl<'b> Operator<'b> {
         let helm = folder_of("TAGWARDEN_CHART_TOOLS", "tests/chart/build.sh").join("helm");
         let values = self.folder.join("values.yaml");
         let mut command = Command::new(helm);
-        command.args(["upgrade", "--install", "system", CHART, "--namespace", SHOP, "--wait", "--timeout=90s", "--values"]);
+        command.args([
+            "upgrade",
+            "--install",
+            "system",
+            CHART,
+            "--namespace",
+            SHOP,
+            "--wait",
+            "--timeout=90s",
+            "--values",
+        ]);
         command.arg(values).env("KUBECONFIG", self.bed.cluster.kubeconfig()).env("HOME", self.bed.cluster.scratch());
         crate::harness::Outcome::of(&mut command, "helm upgrade system", "").accepted();
     }
@@ -199,9 +216,7 @@ pub fn what_runs_is_what_was_declared(bed: &Bed) {
 
     // The two are never mixed.
     operator.build("web", "v2.0.2", 'f');
-    operator
-        .tagwarden(&["release", "set", "new.yaml", "web=v2.0.2", "--write", "--config", "tagwarden.yaml"])
-        .with(0);
+    operator.tagwarden(&["release", "set", "new.yaml", "web=v2.0.2", "--write", "--config", "tagwarden.yaml"]).with(0);
     operator.publish(&["old.yaml", "new.yaml"]);
     until_true("the edited release to hold", 4 * PATIENCE, || operator.try_pod(&[&image("web", "v2.0.2")]).succeeded());
     operator.try_pod(&[&image("app", "v1.2.3"), &image("web", "v2.0.2")]).denied().says("TW303");

@@ -125,6 +125,19 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- $historyFile := dig "history" "file" "" .Values.config }}
+{{- if and .Values.history.volume (not (dig "history" "enabled" false .Values.config)) }}
+{{- fail "history.volume is set and config.history.enabled is not true: nothing would be written there; set config.history.enabled to true" }}
+{{- end }}
+{{- if and .Values.history.volume (hasKey .Values.history.volume "name") }}
+{{- fail "history.volume has a name: the chart names it; take that out" }}
+{{- end }}
+{{- if and .Values.history.volume $historyFile (not (hasPrefix "/var/lib/tagwarden/" $historyFile)) }}
+{{- fail (printf "config.history.file is %s and history.volume is mounted at /var/lib/tagwarden: name a file there, or take one of the two out" $historyFile) }}
+{{- end }}
+{{- if and $historyFile (not .Values.history.volume) (not .Values.volumeMounts) }}
+{{- fail (printf "config.history.file is %s and there is no volume to write to (the container's own files are read-only): set history.volume, or take the file out, and lines go to standard output" $historyFile) }}
+{{- end }}
 {{- $flags := list "config" "policies" "listen" "health-listen" "tls-cert" "tls-key" "max-mode" "no-cluster" "dev" }}
 {{- range .Values.extraArgs }}
 {{- if and (hasPrefix "--" .) (has (regexReplaceAll "(?s)=.*" . "" | trimPrefix "--") $flags) }}

@@ -49,6 +49,10 @@ releases:
     {{- end }}
   {{- end }}
 {{- end }}
+{{- if and .Values.history.volume (not (dig "history" "file" "" .Values.config)) }}
+history:
+  file: /var/lib/tagwarden/history.jsonl
+{{- end }}
 {{- if .Values.pullSecrets.enabled }}
 pullSecrets:
   enabled: true

@@ -316,6 +316,8 @@ fn roles() -> Value {
                 },
                 {"apiGroups": ["tagwarden.dev"], "resources": ["imagepolicies"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": ["tagwarden.dev"], "resources": ["imagepolicies/status"], "verbs": ["patch"]},
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
             ],
         },

@@ -1,5 +1,7 @@
 //! The server's file and the policies as the chart renders them, read by the library that the server reads them with.
 
+use std::path::Path;
+
 use serde_json::json;
 use tagwarden::config::{Config, Overrides};
 use tagwarden::document::Color;
@@ -63,6 +65,32 @@ fn values_arrive_in_the_servers_settings() {
     assert_eq!(config.registry.registries.len(), 2);
     let v6 = read(&render("{listenAddress: \"::\", containerPort: 9443}"));
     assert!(v6.webhook.is_ipv6() && v6.webhook.port() == 9443 && v6.health.is_ipv6());
+}
+
+/// Without a volume lines go to standard output; with one they go to a file on it, which the Pod's user may write.
+#[test]
+fn the_history_goes_where_its_volume_is() {
+    let path = "/var/lib/tagwarden/history.jsonl";
+    let own = "/var/lib/tagwarden/own.jsonl";
+    let volume = "history: {volume: {persistentVolumeClaim: {claimName: ours}}}";
+    for (values, enabled, file) in [
+        ("{}".to_owned(), false, None),
+        ("{config: {history: {enabled: true}}}".to_owned(), true, None),
+        (format!("{{config: {{history: {{enabled: true}}}}, {volume}}}"), true, Some(path)),
+        (format!("{{config: {{history: {{enabled: true, file: {own}}}}}, {volume}}}"), true, Some(own)),
+    ] {
+        let render = render(&values);
+        let history = read(&render).history;
+        assert_eq!((history.enabled, history.file.as_deref()), (enabled, file.map(Path::new)), "{values}");
+        let spec = &render.pod()["spec"];
+        let named =
+            |list: &serde_json::Value| list.as_array().unwrap().iter().find(|item| item["name"] == "history").cloned();
+        let expected = file.map(|_| json!({"name": "history", "mountPath": "/var/lib/tagwarden"}));
+        assert_eq!(named(&spec["containers"][0]["volumeMounts"]), expected, "{values}");
+        let expected = file.map(|_| json!({"name": "history", "persistentVolumeClaim": {"claimName": "ours"}}));
+        assert_eq!(named(&spec["volumes"]), expected, "{values}");
+        assert_eq!(spec["securityContext"]["fsGroup"], 65532);
+    }
 }
 
 /// Ports and paths that Pods mount and probe are those that the file tells the server.

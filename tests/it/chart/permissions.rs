@@ -57,7 +57,7 @@ fn sentences(rule: &Value) -> Vec<String> {
     let names = rule.get("resourceNames").map(strings).unwrap_or_default().join(", ");
     let verbs = strings(&rule["verbs"]);
     assert!(!verbs.contains(&"*"), "{rule}");
-    assert!(!verbs.contains(&"create") || strings(&rule["resources"]) == ["leases"], "{rule}");
+    assert!(!verbs.contains(&"create") || ["leases", "events"].contains(&strings(&rule["resources"])[0]), "{rule}");
     let resources = strings(&rule["resources"]).into_iter();
     let full =
         resources.map(|resource| if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") });
@@ -70,6 +70,7 @@ const SETS: &[(&str, &[&str])] = &[
     ("{certManager: {enabled: true}}", &["always", "other certificates"]),
     ("{tls: {existingSecret: x, caBundle: \"-----BEGIN CERTIFICATE-----\"}}", &["always", "other certificates"]),
     ("{imagePolicies: {enabled: true}}", &["always", "self-managed certificates", "imagePolicies"]),
+    ("{config: {history: {enabled: true}}}", &["always", "self-managed certificates", "config.history.enabled"]),
     (
         "{pullSecrets: {enabled: true, namespaces: [shop]}}",
         &["always", "self-managed certificates", "pullSecrets.namespaces: [shop]"],

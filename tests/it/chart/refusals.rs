@@ -9,6 +9,27 @@ const CASES: &[(&str, &str, &str)] = &[
         "certManager.enabled is true and tls.existingSecret is set",
         "{certManager: {enabled: true}}",
     ),
+    (
+        "{history: {volume: {emptyDir: {}}}}",
+        "history.volume is set and config.history.enabled is not true",
+        "{history: {volume: {emptyDir: {}}}, config: {history: {enabled: true}}}",
+    ),
+    (
+        "{history: {volume: {name: a, emptyDir: {}}}, config: {history: {enabled: true}}}",
+        "history.volume has a name",
+        "{history: {volume: {emptyDir: {}}}, config: {history: {enabled: true}}}",
+    ),
+    (
+        "{history: {volume: {emptyDir: {}}}, config: {history: {enabled: true, file: /data/h.jsonl}}}",
+        "config.history.file is /data/h.jsonl and history.volume is mounted at /var/lib/tagwarden",
+        "{history: {volume: {emptyDir: {}}}, config: {history: {enabled: true, file: /var/lib/tagwarden/h.jsonl}}}",
+    ),
+    (
+        "{config: {history: {enabled: true, file: /data/h.jsonl}}}",
+        "config.history.file is /data/h.jsonl and there is no volume to write to",
+        "{config: {history: {enabled: true, file: /data/h.jsonl}}, volumes: [{name: d, emptyDir: {}}], \
+         volumeMounts: [{name: d, mountPath: /data}]}",
+    ),
     ("{replicaCount: 0}", "replicaCount is 0", "{replicaCount: 1, podDisruptionBudget: {enabled: false}}"),
     (
         "{podDisruptionBudget: {minAvailable: 2}}",

@@ -141,6 +141,12 @@ fn of_features(release: &Release, config: &Config) -> Vec<Right> {
         }
         rights.push(Right { subresource: "status", ..needed("patch", "tagwarden.dev", "imagepolicies") });
     }
+    if config.history.enabled {
+        for verb in ["list", "watch"] {
+            rights.push(needed(verb, "", "pods"));
+        }
+        rights.push(needed("create", "events.k8s.io", "events"));
+    }
     let surprising = |verb, group, resource| Right::new(Surprising, verb, group, resource);
     rights.push(surprising("list", "", "secrets"));
     rights.push(surprising("create", "", "pods"));
@@ -174,6 +180,10 @@ mod tests {
         assert!(made.contains(&"update secrets/tagwarden-ca".to_owned()));
         assert!(objects.contains(&"patch imagepolicies/status in the cluster".to_owned()));
         assert!(!files.iter().any(|right| right.contains("imagepolicies")));
+        let history = shown("history: {enabled: true}", RightKind::Needed);
+        for right in ["list pods in the cluster", "watch pods in the cluster", "create events in the cluster"] {
+            assert!(history.contains(&right.to_owned()) && !files.contains(&right.to_owned()), "{right}");
+        }
         assert!(files.contains(&"get secrets/tagwarden-pins".to_owned()));
     }
 }
