@@ -11,6 +11,7 @@ mod engine;
 mod explain;
 mod facts;
 mod files;
+mod git;
 mod hook;
 mod init;
 mod lint;
@@ -20,10 +21,12 @@ mod outputs;
 mod path_pattern;
 mod pin;
 mod registries;
+mod release;
 mod report;
 mod resolve;
 mod schema;
 mod serve;
+mod store;
 mod test;
 mod values_file;
 
@@ -45,6 +48,7 @@ pub use init::InitArgs;
 pub use lint::LintArgs;
 pub use man::ManArgs;
 pub use pin::PinArgs;
+pub use release::ReleaseArgs;
 pub use resolve::ResolveArgs;
 pub use schema::SchemaArgs;
 pub use serve::ServeArgs;
@@ -93,6 +97,8 @@ pub enum Verb {
     Pin(PinArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
+    /// Release files: what a system consists of, each image at one version
+    Release(ReleaseArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
@@ -244,6 +250,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Test(args) => test::run(&args, surroundings),
         Verb::Init(args) => init::run(&args, surroundings),
         Verb::Pin(args) => pin::run(&args, surroundings),
+        Verb::Release(args) => release::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Doctor(args) => doctor::run(&args, surroundings),
