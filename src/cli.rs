@@ -11,6 +11,7 @@ mod engine;
 mod explain;
 mod facts;
 mod files;
+mod git;
 mod hook;
 mod init;
 mod lint;
@@ -27,6 +28,7 @@ mod report;
 mod resolve;
 mod schema;
 mod serve;
+mod store;
 mod test;
 mod values_file;
 
@@ -95,7 +97,7 @@ pub enum Verb {
     Init(InitArgs),
     /// Rewrite manifests, values, Compose files and Dockerfiles to `tag@digest`, keeping comments and layout
     Pin(PinArgs),
-    /// Work with releases: what a system consists of, and what of it ran where
+    /// Work with releases: what a system consists of, each image at one version, and what of it ran where
     Release(ReleaseArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),

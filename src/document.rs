@@ -5,6 +5,7 @@
 
 mod diagnostic;
 mod edit;
+mod emit;
 mod node;
 mod path;
 mod read;
@@ -22,9 +23,9 @@ pub use source::Source;
 pub use structural::structural_schema_of;
 
 pub(crate) use edit::{Edit, Edits};
-#[cfg(feature = "server")]
+pub(crate) use emit::to_yaml;
 pub(crate) use path::push_key;
 pub(crate) use read::{choice, object, printable};
-pub(crate) use slot::{Written, entry, prepend, remove, set};
+pub(crate) use slot::{Written, entry, prepend, remove, rendered_text, set};
 #[cfg(feature = "server")]
 pub(crate) use slot::{behind, quote_of};

@@ -20,5 +20,6 @@ mod resolver;
 mod testing;
 
 pub use failure::{Failure, FailureKind};
+pub use remote::Inspection;
 pub use resolver::{Asker, Description, Resolver};
 pub use settings::{CacheSettings, ConfiguredCredentials, Helper, LookupLimits, RegistrySettings, Settings};

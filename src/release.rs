@@ -11,10 +11,17 @@ mod file;
 
 mod change;
 
+mod diff;
+mod import;
+mod values;
+
 mod schema;
 
 pub use change::{Change, ImageChange};
 pub use check::commit_in;
+pub use diff::{Difference, ImageDifference, ValueDifference};
 pub use file::{Build, Origin, ReleaseFile, is_commit, is_name};
+pub use import::{Import, ImportTerms, Imported, import};
 pub use model::{Image, Release};
 pub use schema::release_schema;
+pub use values::ValuesStyle;

@@ -84,7 +84,7 @@ impl<F: Offered> Outputs<F> {
 /// Writes a file by way of another one beside it, so that it has its old text until it has all of the new one. What is
 /// no regular file (a pipe, a device) is written to as it is. A link to a file gives way to the report: whoever brought the
 /// link would else choose what is overwritten.
-fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let (target, permissions) = match OpenOptions::new().write(true).open(path) {
         Ok(there) if there.metadata()?.is_file() => (path.to_owned(), Some(there.metadata()?.permissions())),
         Ok(special) => return filled(special, fill),

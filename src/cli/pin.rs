@@ -10,7 +10,6 @@ mod manifest;
 mod output;
 mod reading;
 mod spot;
-mod store;
 mod values;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -23,6 +22,7 @@ use clap::Args;
 use super::engine::{configuration, facts_file};
 use super::files::{self, Found, Wanted};
 use super::report::Format;
+use super::store;
 use super::{Exit, Surroundings, written};
 use crate::config::Overrides;
 use crate::document::{Color, Diagnostic, Edit, Edits, Source, Span};

@@ -35,6 +35,7 @@ impl Edits {
         self.0.is_empty()
     }
 
+    #[cfg(feature = "server")]
     pub fn as_slice(&self) -> &[Edit] {
         &self.0
     }

@@ -2,6 +2,7 @@
 
 pub(super) mod answer;
 mod config;
+mod inspect;
 mod json;
 mod manifest;
 pub(super) mod site;
@@ -14,6 +15,8 @@ use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tokio::time::Instant;
+
+pub use self::inspect::Inspection;
 
 use self::answer::{ERROR_BYTES, Server, refusal};
 use self::manifest::{Contents, contents};

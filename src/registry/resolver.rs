@@ -26,6 +26,7 @@ use super::cache::last_known::{self, Candidate, LastKnown, Who};
 use super::cache::{Kind, Store, Terms, Value};
 use super::credentials::{CallerCredentials, Identity, Login, PullSecret};
 use super::failure::{Failure, FailureKind};
+use super::remote::Inspection;
 use super::settings::{CacheSettings, Settings};
 use crate::image::DigestBuf;
 use crate::metrics::{CacheResult, Metrics};
@@ -299,6 +300,22 @@ impl Resolver {
                 Err(Failure::new(FailureKind::Protocol, "another answer than a digest"))
             }
         }
+    }
+
+    /// For `tagwarden release`: what a lock says of a tag or digest. Nothing is remembered of it.
+    ///
+    /// # Errors
+    /// Those of [`Resolver::describe`].
+    pub async fn inspect(
+        &self,
+        host: &str,
+        repository: &str,
+        reference: &str,
+        asker: Asker<'_>,
+        deadline: Instant,
+    ) -> Result<Inspection, Failure> {
+        let ask = |client: Arc<dyn Ask>, question, login| client.inspect(question, login, deadline);
+        self.as_each(host, repository, reference, asker, deadline, ask).await
     }
 
     /// Asks as one login after the other, for as long as the answer is that another may have access.

@@ -1,6 +1,4 @@
-//! The JSON Schema of release files.
-//!
-//! The reader ([`super::file`]) knows more; a test holds their keys together.
+//! The JSON Schema of release files; a test holds its keys and those of the reader ([`super::file`]) together.
 
 use std::collections::BTreeMap;
 

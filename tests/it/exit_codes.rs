@@ -41,8 +41,12 @@ fn tests(image: &str, expect: &str) -> String {
 fn scene() -> Scene {
     let scene = Scene::new(&[("p/p.yaml", POLICY), ("broken.yaml", "a: [\n"), ("t/broken.test.yaml", "a: [\n")]);
     let facts = format!(
-        "apiVersion: tagwarden.dev/v1\nkind: ImageFacts\nregistry:\n  r.example.com/acme/api: {{tags: {{v1.0.0: \"{DIGEST}\"}}}}\n"
+        "apiVersion: tagwarden.dev/v1\nkind: ImageFacts\nregistry:\n  r.example.com/acme/api:\n    \
+         tags: {{v1.0.0: \"{DIGEST}\", 5f2a1b0: \"{OTHER}\"}}\n    \
+         images: {{\"{OTHER}\": {{labels: {{org.opencontainers.image.revision: 4f2a1b0}}}}}}\n"
     );
+    let release =
+        |version: &str| format!("release: r\nimages: {{api: {{repo: r.example.com/acme/api, tag: {version}}}}}\n");
     // Of `latest` this one says no; of `v9.0.0` the other cannot say anything.
     let strict = POLICY.replace("name: p}", "name: strict}").replace("tags: [release], pin: pods", "tags: [commit]");
     let digits = POLICY.replace("tags: [release]", "tags: [release, '\\d{8}']");
@@ -59,6 +63,11 @@ fn scene() -> Scene {
         ("bad-and-broken.yaml", pods(&[BAD]) + "a: [\n"),
         ("pinned.yaml", pods(&[&format!("{GOOD}@{DIGEST}")])),
         ("moved.yaml", pods(&[&format!("{GOOD}@{OTHER}")])),
+        ("r/good.yaml", release("v1.0.0")),
+        ("r/commit.yaml", release("5f2a1b0")),
+        ("r/open.yaml", release("v9.0.0")),
+        ("r/moved.yaml", release(&format!("v1.0.0, digest: '{OTHER}'"))),
+        ("r/compose.yaml", format!("services: {{api: {{image: \"{GOOD}\"}}}}\n")),
         ("t/good.test.yaml", tests(BAD, "deny")),
         ("t/bad.test.yaml", tests(BAD, "allow")),
     ] {
@@ -67,7 +76,7 @@ fn scene() -> Scene {
     scene
 }
 
-/// A verb, the arguments that every run of it has, and for each code further arguments that bring it about.
+/// A verb (or one below a verb), the arguments that every run of it has, and for each code further arguments that bring it about.
 type Row = (&'static str, &'static [&'static str], &'static [(i32, &'static [&'static str])]);
 
 const TABLE: &[Row] = &[
@@ -157,6 +166,50 @@ const TABLE: &[Row] = &[
             (3, &["history.jsonl", "--at", "2026-02-01"]),
         ],
     ),
+    (
+        "release lock",
+        &["--facts", "facts.yaml"],
+        &[
+            (0, &["r/good.yaml"]),
+            (1, &["r/commit.yaml"]),
+            (2, &["broken.yaml"]),
+            (3, &["r/open.yaml"]),
+            (3, &["--write", "r/open.yaml"]),
+            (4, &["r/moved.yaml"]),
+            (4, &["--check", "r/good.yaml"]),
+            (4, &["--check", "r/open.yaml"]),
+        ],
+    ),
+    (
+        "release set",
+        &["--facts", "facts.yaml"],
+        &[
+            (0, &["r/good.yaml", "api=v1.0.0"]),
+            (1, &["r/good.yaml", "api=5f2a1b0"]),
+            (2, &["r/good.yaml", "ap=v1.0.0"]),
+            (3, &["r/good.yaml", "api=v9.0.0"]),
+            (4, &["r/moved.yaml", "api=v1.0.0"]),
+        ],
+    ),
+    ("release values", &[], &[(0, &["r/good.yaml"]), (2, &["broken.yaml"])]),
+    (
+        "release diff",
+        &["--exit-code", "r/good.yaml"],
+        &[(0, &["r/good.yaml"]), (1, &["r/open.yaml"]), (2, &["broken.yaml"])],
+    ),
+    ("release show", &[], &[(0, &["r/good.yaml"]), (2, &["broken.yaml"])]),
+    (
+        "release verify",
+        &["--offline", "r/good.yaml"],
+        &[
+            (0, &["good.yaml"]),
+            (1, &["bad.yaml"]),
+            (2, &[]),
+            (2, &["broken.yaml"]),
+            (3, &["--partial", "--commit", "0123456789012345678901234567890123456789"]),
+        ],
+    ),
+    ("release import", &[], &[(0, &["r/compose.yaml"]), (2, &["r/good.yaml"])]),
     // The second run finds what the first wrote.
     ("init", &[], &[(0, &[]), (2, &[])]),
     ("schema", &[], &[(0, &["policy"]), (2, &["polcy"])]),
@@ -168,16 +221,15 @@ const TABLE: &[Row] = &[
 fn every_verb_ends_with_every_code_that_its_help_names() {
     let scene = scene();
     for (verb, common, runs) in TABLE {
+        let words: Vec<&str> = verb.split(' ').collect();
         for (code, arguments) in *runs {
-            let words: Vec<&str> = verb.split(' ').collect();
             let ran = scene.run(&[&words, *common, *arguments].concat());
             assert_eq!(ran.code, *code, "{verb} {arguments:?}: {ran:?}");
             // Nothing ends badly without a word.
             assert!(*code == 0 || !(ran.stdout.is_empty() && ran.stderr.is_empty()), "{verb} {arguments:?}");
         }
         let tried: BTreeSet<i32> = runs.iter().map(|(code, _)| *code).collect();
-        let help: Vec<&str> = verb.split(' ').chain(["--help"]).collect();
-        let named = named(&scene.run(&help).stdout);
+        let named = named(&scene.run(&[&words[..], &["--help"]].concat()).stdout);
         assert!(named.is_empty() || named == tried, "{verb}: its help names {named:?}, and tried are {tried:?}");
     }
 }

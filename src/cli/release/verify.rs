@@ -11,7 +11,7 @@ use anyhow::bail;
 use clap::Args;
 
 use self::compare::{Comparison, Used};
-use super::read;
+use super::reading::read;
 use crate::cli::engine::configuration;
 use crate::cli::live::Live;
 use crate::cli::objects::{self, Part};

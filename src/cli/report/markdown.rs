@@ -122,7 +122,7 @@ fn place(site: &Site) -> String {
 }
 
 /// A code span, in a table or outside of one.
-fn code(text: &str) -> String {
+pub(in crate::cli) fn code(text: &str) -> String {
     let text = shown(text);
     // A bar ends a cell even in code, unless an odd number of backslashes is before it.
     let mut escaped = String::new();
@@ -143,7 +143,7 @@ fn code(text: &str) -> String {
 }
 
 /// Text without any markup, link, mention or reference in it.
-fn plain_text(text: &str) -> String {
+pub(in crate::cli) fn plain_text(text: &str) -> String {
     let mut escaped = String::new();
     let mut before = ' ';
     for c in shown(text).chars() {

@@ -9,7 +9,7 @@ use super::Description;
 use crate::registry::cache::{Kind, Value};
 use crate::registry::credentials::Login;
 use crate::registry::failure::Failure;
-use crate::registry::remote::Remote;
+use crate::registry::remote::{Inspection, Remote};
 use crate::registry::settings::{RegistrySettings, Settings};
 
 /// An answer to come.
@@ -31,6 +31,9 @@ pub(super) trait Ask: Send + Sync {
 
     /// What `item` names, with its platforms.
     fn describe(self: Arc<Self>, question: Question, login: Login, deadline: Instant) -> Reply<Description>;
+
+    /// What a release's lock says of `item`.
+    fn inspect(self: Arc<Self>, question: Question, login: Login, deadline: Instant) -> Reply<Inspection>;
 }
 
 /// Makes the registry of a host.
@@ -64,6 +67,13 @@ impl Ask for Remote {
             let platforms = self.platforms(repository, &manifest, &login, deadline).await?;
             let head = manifest.head;
             Ok(Description { digest: head.digest, media_type: head.media_type, platforms, login: login.origin })
+        })
+    }
+
+    fn inspect(self: Arc<Self>, question: Question, login: Login, deadline: Instant) -> Reply<Inspection> {
+        Box::pin(async move {
+            let Question { repository, item, .. } = &question;
+            Remote::inspect(&self, repository, item, &login, deadline).await
         })
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
-use crate::cli::files;
-use crate::cli::outputs::take_place;
+use super::files;
+use super::outputs::take_place;
 use crate::document::Diagnostic;
 
 /// Puts `new` into the place of `old`. Links stay links, and permissions what they were.

@@ -1,0 +1,226 @@
+//! Other formats as release files: image locks, promotion lists, relocation maps, Freight, Compose files.
+
+mod formats;
+
+use std::collections::BTreeMap;
+
+use super::{ReleaseFile, is_name};
+use crate::document::{Diagnostic, Node, Reader, Source, Span, Value, parse, printable, to_yaml};
+use crate::image::{Class, DigestBuf, Reference, Refusal, TagFacts};
+
+/// A format that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// An ImagesLock of kbld and imgpkg.
+    ImagesLock,
+    /// A list of image promotion (`dmap`).
+    Promotion,
+    /// A relocation map of a Cloud Native Application Bundle.
+    Relocation,
+    /// A Freight of Kargo.
+    Freight,
+    /// A Compose file.
+    Compose,
+}
+
+/// A release file made of another format.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// What it was.
+    pub format: Imported,
+    /// The release; with its id where every image has a digest.
+    pub file: ReleaseFile,
+    /// What of the other format is not in it, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What the other format does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImportTerms<'a> {
+    /// The release's name; none: what the other format calls itself, else `fallback`.
+    pub name: Option<&'a str>,
+    /// A name where neither says one: that of the file.
+    pub fallback: &'a str,
+    /// Where the images of a promotion list are: `registry.k8s.io/acme`.
+    pub registry: Option<&'a str>,
+}
+
+/// An image as another format names it.
+#[derive(Clone, Debug)]
+struct Found {
+    /// What it is called there; none: the last part of its repository.
+    name: Option<String>,
+    /// The reference, in part or in whole.
+    image: String,
+    tag: Option<String>,
+    digest: Option<String>,
+    span: Span,
+}
+
+/// What was read of another format.
+struct Contents {
+    format: Imported,
+    name: Option<String>,
+    images: Vec<Found>,
+    notes: Vec<String>,
+}
+
+/// Reads another format as a release.
+///
+/// # Errors
+/// Every problem of it, in the order of their places.
+pub fn import(file_name: &str, text: &str, terms: ImportTerms<'_>) -> Result<Import, Vec<Diagnostic>> {
+    let source = Source::new(file_name, text);
+    let (documents, problems) = parse(&source);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut roots = documents.iter().map(|document| &document.root).filter(|root| root.value != Value::Null);
+    let (Some(root), None) = (roots.next(), roots.next()) else {
+        let told = "not one document, and one is read";
+        return Err(vec![Diagnostic::of_file(file_name, told).help("give a file of one document")]);
+    };
+    let mut reader = Reader::new(&source);
+    let contents = formats::read(root, terms, &mut reader);
+    let images = contents.as_ref().map(|contents| images(contents, &mut reader)).unwrap_or_default();
+    let Some(mut contents) = contents.filter(|_| reader.diagnostics.is_empty()) else {
+        return Err(reader.diagnostics);
+    };
+    let (images, notes) = images;
+    contents.notes.extend(notes);
+    if images.is_empty() {
+        let told = "there is no image in it";
+        return Err(vec![Diagnostic::of_file(file_name, told).help("a release has at least one")]);
+    }
+    let name = terms.name.or(contents.name.as_deref()).unwrap_or(terms.fallback);
+    if !is_name(name) {
+        let told = format!("'{}' is not a release's name", printable(name));
+        return Err(vec![Diagnostic::of_file(file_name, told).help("give one by `--name`: system-2026-01-11")]);
+    }
+    let file = ReleaseFile::read(file_name, &written(name, &images))?;
+    let locked = file.release.images().iter().all(|image| image.digest.is_some());
+    let file = if locked { file.sealed(&[])? } else { file };
+    Ok(Import { format: contents.format, file, notes: contents.notes })
+}
+
+/// An image as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    repository: String,
+    tag: Option<String>,
+    digest: Option<DigestBuf>,
+}
+
+/// The images by their names, and what was left out of them.
+fn images(contents: &Contents, reader: &mut Reader<'_>) -> (BTreeMap<String, Entry>, Vec<String>) {
+    let mut notes = Vec::new();
+    let mut images: BTreeMap<String, Entry> = BTreeMap::new();
+    for found in &contents.images {
+        let Some(entry) = entry(found, &mut notes, reader) else { continue };
+        if found.name.is_none() && images.values().any(|other| *other == entry) {
+            continue;
+        }
+        let names = names(found, &entry.repository);
+        let Some(name) = names.iter().find(|name| images.get(*name).is_none_or(|other| *other == entry)) else {
+            let told = format!("another image is called '{}' already", names.first().map_or("", String::as_str));
+            reader
+                .error(found.span.clone(), told)
+                .help
+                .push("import one of them, and add the other by hand".to_owned());
+            continue;
+        };
+        images.insert(name.clone(), entry);
+    }
+    (images, notes)
+}
+
+fn entry(found: &Found, notes: &mut Vec<String>, reader: &mut Reader<'_>) -> Option<Entry> {
+    let shown = printable(&found.image);
+    let reference = match Reference::parse(&found.image) {
+        Ok(reference) => reference,
+        Err(error) => {
+            let told = format!("'{shown}' is not an image: {}", error.message());
+            let help = error
+                .suggestion
+                .map_or_else(|| "write it in full".to_owned(), |better| format!("did you mean {better}?"));
+            reader.error(found.span.clone(), told).help.push(help);
+            return None;
+        }
+    };
+    // Other formats write short names and other spellings; what they mean is plain, and the release says it in full.
+    let refused = |refusal: &Refusal| refusal.is_final();
+    if let Some(refusal) = reference.refusals().iter().find(refused) {
+        let told = format!("'{shown}' is of a refused shape ({}): {}", refusal.name(), refusal.message());
+        reader.error(found.span.clone(), told).help.push("write the registry's name".to_owned());
+        return None;
+    }
+    let mut repository = String::new();
+    reference.write_name(&mut repository);
+    let written = reference.tag().filter(|_| !reference.tag_defaulted());
+    let tag = found.tag.as_deref().or(written).filter(|tag| !tag.is_empty());
+    let digest = match found.digest.as_deref().filter(|digest| !digest.is_empty()) {
+        None => reference.digest().map(DigestBuf::from),
+        Some(digest) => match DigestBuf::parse(digest) {
+            Ok(digest) => Some(digest),
+            Err(error) => {
+                let told = format!("'{}' is not a digest: {}", printable(digest), error.message());
+                reader.error(found.span.clone(), told).help.push("write sha256: and 64 hex digits".to_owned());
+                return None;
+            }
+        },
+    };
+    let moves = |tag: &&str| {
+        let classes = TagFacts::of(tag).classes;
+        classes.contains(Class::Latest) || classes.contains(Class::Floating)
+    };
+    let kept = tag.filter(|tag| digest.is_none() || !moves(tag));
+    if let (Some(tag), None) = (tag, kept) {
+        notes.push(format!("{repository}: the tag '{}' moves and is left out; its digest stays", printable(tag)));
+    }
+    if kept.is_none() && digest.is_none() {
+        let error = reader.error(found.span.clone(), format!("'{shown}' has neither tag nor digest"));
+        error.help.push("write the version that is meant".to_owned());
+        return None;
+    }
+    Some(Entry { repository, tag: kept.map(str::to_owned), digest })
+}
+
+/// What an image may be called, best first: as there, as its repository ends, and with more of that in front.
+fn names(found: &Found, repository: &str) -> Vec<String> {
+    let parts: Vec<&str> = repository.split('/').skip(1).collect();
+    let ends = (1..=parts.len()).filter_map(|count| Some(parts.get(parts.len() - count..)?.join("-")));
+    found.name.clone().into_iter().chain(ends).map(|name| plain(&name)).filter(|name| is_name(name)).collect()
+}
+
+/// A name without what names may not have.
+fn plain(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    name.chars()
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect::<String>()
+        .trim_start_matches(['-', '.', '_'])
+        .to_owned()
+}
+
+fn written(name: &str, images: &BTreeMap<String, Entry>) -> String {
+    let image = |(name, entry): (&String, &Entry)| {
+        let mut lines = format!("  {}:\n", crate::document::rendered_text(name, ""));
+        let tag = entry.tag.clone();
+        let digest = entry.digest.as_ref().map(ToString::to_string);
+        let pairs = [("repo", Some(entry.repository.clone())), ("tag", tag), ("digest", digest)];
+        for (key, value) in pairs.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            lines.push_str(&format!("    {key}: {}", to_yaml(&value.into())));
+        }
+        lines
+    };
+    let images: String = images.iter().map(image).collect();
+    format!("release: {}images:\n{images}", to_yaml(&name.into()))
+}
+
+/// The text of a key, if it is one.
+fn text_of<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    node.get(key).and_then(Node::as_str).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests;
