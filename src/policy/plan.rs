@@ -297,8 +297,10 @@ impl<'p> Judge<'p> {
             agrees: has_tag && has_digest && !image.pin_proven,
             pin: if has_digest || self.request.stage == Stage::Offline { Pin::None } else { rule.pin },
             compare: rule.channel.compare.as_ref().filter(|_| is_covered),
+            metadata: rule.metadata.as_ref(),
         };
-        (demand.agrees || demand.pin != Pin::None || demand.compare.is_some()).then_some(demand)
+        let asks = demand.agrees || demand.pin != Pin::None || demand.compare.is_some() || demand.metadata.is_some();
+        asks.then_some(demand)
     }
 
     /// The trick shape that this policy refuses, if the reference is one.
