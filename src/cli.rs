@@ -11,8 +11,10 @@ mod engine;
 mod explain;
 mod facts;
 mod files;
+mod git;
 mod hook;
 mod init;
+mod labels;
 mod lint;
 mod man;
 mod objects;
@@ -42,6 +44,7 @@ pub use doctor::{Cause, DoctorArgs, causes};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
 pub use init::InitArgs;
+pub use labels::LabelsArgs;
 pub use lint::LintArgs;
 pub use man::ManArgs;
 pub use pin::PinArgs;
@@ -93,6 +96,8 @@ pub enum Verb {
     Pin(PinArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
+    /// Check what images say of themselves
+    Labels(LabelsArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
@@ -244,6 +249,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Test(args) => test::run(&args, surroundings),
         Verb::Init(args) => init::run(&args, surroundings),
         Verb::Pin(args) => pin::run(&args, surroundings),
+        Verb::Labels(args) => labels::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Doctor(args) => doctor::run(&args, surroundings),

@@ -1,5 +1,7 @@
 //! What images say of themselves: labels, base images, when they were made, platform by platform.
 
+use std::fmt;
+
 use super::{ImageLabels, Seconds};
 use crate::image::{DigestBuf, Platform};
 
@@ -53,6 +55,20 @@ impl Created {
         let short = Some(text).filter(|text| text.len() <= 64);
         let moment = short.and_then(|text| text.parse::<jiff::Timestamp>().ok());
         moment.map_or(Created::Unreadable, |moment| Created::At(moment.as_second()))
+    }
+}
+
+impl fmt::Display for Created {
+    /// `2026-03-01T00:00:00Z`, or that there is no such moment.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Created::Absent => f.write_str("at no told time"),
+            Created::Unreadable => f.write_str("at no readable time"),
+            Created::At(at) => match jiff::Timestamp::from_second(*at) {
+                Ok(moment) => write!(f, "{moment}"),
+                Err(_) => write!(f, "{at} seconds after 1970"),
+            },
+        }
     }
 }
 

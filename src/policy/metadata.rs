@@ -1,7 +1,5 @@
 //! What is wrong with what an image says of itself: its labels, platforms, age and base images under one rule.
 
-use jiff::Timestamp;
-
 use super::compile::{BaseImages, DAY, LabelDemand, Metadata};
 use super::file::Match;
 use super::image_facts::{Created, ImageFacts, PlatformFacts, REVISION, SOURCE, VERSION};
@@ -173,10 +171,10 @@ impl<'s> Seen<'s> {
             Created::Absent => Some("it does not say when it was created".to_owned()),
             Created::Unreadable => Some("when it was created is written as no moment".to_owned()),
             Created::At(at) if at < NO_DATE => {
-                Some(format!("it says that it was created at {}, as reproducible builds do of any image", moment(at)))
+                Some(format!("it says that it was created at {created}, as reproducible builds do of any image"))
             }
             Created::At(at) if at > self.now.saturating_add(DAY) => {
-                Some(format!("it says that it was created at {}, which is still to come", moment(at)))
+                Some(format!("it says that it was created at {created}, which is still to come"))
             }
             Created::At(at) => {
                 let age = self.now.saturating_sub(at);
@@ -258,10 +256,6 @@ fn listed(texts: Vec<String>) -> Option<String> {
 
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn moment(at: Seconds) -> String {
-    Timestamp::from_second(at).map_or_else(|_| "no moment".to_owned(), |moment| moment.to_string())
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use anyhow::{Context as _, bail};
 
 use crate::cli::files;
+use crate::cli::git::command;
 use crate::cli::objects::{self, Part};
 use crate::cli::values_file;
 use crate::document::{self, Source};
@@ -271,16 +272,6 @@ fn blob(answers: &mut impl io::BufRead) -> io::Result<Vec<u8>> {
     }
     answers.read_exact(&mut [0])?;
     Ok(content)
-}
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(folder).args(["-c", "core.quotePath=false"]).args(arguments);
-    // A hook sets these for its own repository, and the paths of a check may lie in another.
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
-        command.env_remove(variable);
-    }
-    command
 }
 
 /// What git says.
