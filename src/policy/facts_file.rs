@@ -371,6 +371,58 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_told_as_it_is_written() {
+        let (a, b) = (format!("sha256:{}", "a".repeat(64)), format!("sha256:{}", "b".repeat(64)));
+        let text = format!(
+            "apiVersion: tagwarden.dev/v1\nkind: ImageFacts\nregistry:\n  r.example.com/a:\n    tags: {{v1: \"sha256:{c}\"}}\n    images:\n      \
+             \"{a}\": {{labels: {{k: v}}, created: 1970-01-01T00:00:05Z, base: x, platforms: [linux/arm64, linux/s390x]}}\n      \
+             \"{b}\": {{labels: {{k: v, l: w}}, base: x, platforms: {{linux/amd64: {{labels: {{k: u}}}}, linux/arm64: {{base: y, created: \"1970-01-01T00:00:06Z\"}}}}}}\n",
+            c = "c".repeat(64)
+        );
+        let facts = FactsFile::read(&[("facts.yaml", text)]).unwrap();
+        let told = |digest: &str| {
+            let answer = facts.answer(&Lookup { name: "r.example.com/a", what: Asked::Image { digest } });
+            let Answer::Image(image) = answer else { panic!("{answer:?}") };
+            let one = |one: &crate::policy::PlatformFacts| {
+                format!("{} {:?} {:?} {:?}", one.platform, one.labels, one.bases().collect::<Vec<_>>(), one.created)
+            };
+            image.map(|image| image.platforms.iter().map(one).collect::<Vec<_>>())
+        };
+        let both = ["linux/arm64", "linux/s390x"].map(|name| format!("{name} {{\"k\": \"v\"}} [\"x\"] At(5)"));
+        assert_eq!(told(&a).unwrap(), both);
+        assert_eq!(
+            told(&b).unwrap(),
+            [
+                "linux/amd64 {\"k\": \"u\", \"l\": \"w\"} [\"x\"] Absent",
+                "linux/arm64 {\"k\": \"v\", \"l\": \"w\"} [\"y\"] At(6)"
+            ]
+        );
+        assert_eq!(told(&format!("sha256:{}", "c".repeat(64))).unwrap(), ["linux/amd64 {} [] Absent"]);
+        assert_eq!(told(&format!("sha256:{}", "d".repeat(64))).unwrap_err().failure, Failure::NotFound);
+        let labels = facts.answer(&Lookup { name: "r.example.com/a", what: Asked::Labels { digest: &b } });
+        assert!(matches!(labels, Answer::Labels(Ok(labels)) if labels["k"] == "u"), "those of linux/amd64");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_image_is_told() {
+        for (image, message) in [
+            ("platforms: []", "an image for no platform: name one, or take the key out"),
+            ("platforms: [linux]", "not a platform"),
+            ("platforms: {linux: {}}", "not a platform"),
+            ("platforms: linux/amd64", "expected a list of platforms, or a map of them, found a string"),
+            ("platforms: {linux/amd64: {tags: {}}}", "unknown key 'tags'"),
+            ("created: yesterday", "not a moment"),
+        ] {
+            let text = format!(
+                "apiVersion: tagwarden.dev/v1\nkind: ImageFacts\nregistry: {{r.example.com/a: {{images: {{\"sha256:{}\": {{{image}}}}}}}}}\n",
+                "a".repeat(64)
+            );
+            let problems = FactsFile::read(&[("facts.yaml", text)]).unwrap_err();
+            assert_eq!(problems[0].message, message, "{image}");
+        }
+    }
+
+    #[test]
     fn a_repository_stands_once() {
         let problems = FactsFile::read(&[("a.yaml", facts()), ("b.yaml", facts())]).unwrap_err();
         assert_eq!((problems.len(), problems[0].file.as_str()), (2, "b.yaml"));
