@@ -122,7 +122,7 @@ impl<'s> Seen<'s> {
                 None => groups.push((text, vec![one.platform.as_str()])),
             }
         }
-        let texts = groups.iter().map(|(text, platforms)| format!("{text} on {}", first_few(platforms, SHOWN)));
+        let texts = groups.iter().map(|(text, platforms)| format!("on {}: {text}", first_few(platforms, SHOWN)));
         listed(texts.collect())
     }
 
@@ -179,7 +179,7 @@ impl<'s> Seen<'s> {
             Created::At(at) => {
                 let age = self.now.saturating_sub(at);
                 (age > days.saturating_mul(DAY)).then(|| {
-                    format!("it was created {} days ago, more than the {days} that {} allows,", age / DAY, self.rule)
+                    format!("it was created {} days ago, more than the {days} that {} allows", age / DAY, self.rule)
                 })
             }
         }

@@ -99,7 +99,7 @@ fn what_is_absent_or_differs_is_a_finding_each() {
     let scene = Scene::new(&[("facts.yaml", &one)]);
     let ran = check(&scene, &["--source", SOURCE, IMAGE]);
     assert_eq!(ran.code, 1);
-    let message = "the label org.opencontainers.image.version is '2.0.0', and the tag is v1.0.0 on linux/arm64\n";
+    let message = "on linux/arm64: the label org.opencontainers.image.version is '2.0.0', and the tag is v1.0.0\n";
     assert!(ran.stdout.contains(message), "{}", ran.stdout);
     assert!(ran.stdout.contains("version     1.0.0, 2.0.0\n"), "{}", ran.stdout);
 }

@@ -88,7 +88,7 @@ async fn what_an_image_says_of_itself_is_asked_once_for_each_digest() {
     let bad = validate(&server, "shop", &image.replace("v1.0.0", "v3.0.0")).await;
     assert!(bad.is("TW402"), "{}", bad.whole);
     let message = bad.whole["status"]["message"].as_str().unwrap();
-    let told = "the label org.opencontainers.image.version is '3.0.1', and the tag is v3.0.0 on linux/arm64";
+    let told = "on linux/arm64: the label org.opencontainers.image.version is '3.0.1', and the tag is v3.0.0";
     assert!(message.contains(told), "{message}");
 }
 
