@@ -14,6 +14,7 @@ mod files;
 mod git;
 mod hook;
 mod init;
+mod labels;
 mod lint;
 mod live;
 mod man;
@@ -47,6 +48,7 @@ pub use doctor::{Cause, DoctorArgs, causes};
 pub use explain::ExplainArgs;
 pub use hook::HookArgs;
 pub use init::InitArgs;
+pub use labels::LabelsArgs;
 pub use lint::LintArgs;
 pub use man::ManArgs;
 pub use pin::PinArgs;
@@ -101,6 +103,8 @@ pub enum Verb {
     Release(ReleaseArgs),
     /// Ask registries for the digest, media type and platforms of images
     Resolve(ResolveArgs),
+    /// Check what images say of themselves
+    Labels(LabelsArgs),
     /// Print the JSON Schema (draft-07) of a file format
     Schema(SchemaArgs),
     /// Find out what is wrong with an installation: configurations, certificates, replicas, policies, permissions
@@ -253,6 +257,7 @@ pub fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Exit {
         Verb::Test(args) => test::run(&args, surroundings),
         Verb::Init(args) => init::run(&args, surroundings),
         Verb::Pin(args) => pin::run(&args, surroundings),
+        Verb::Labels(args) => labels::run(&args, surroundings),
         Verb::Schema(args) => schema::run(&args, surroundings),
         Verb::Demo(args) => demo::run(&args, surroundings),
         Verb::Doctor(args) => doctor::run(&args, surroundings),

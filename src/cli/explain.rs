@@ -5,6 +5,7 @@ mod manifest;
 mod text;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -14,8 +15,8 @@ use super::report::{Format, Located, Subject, owner};
 use super::{Exit, Surroundings, written};
 use crate::image::{Reference, ReferenceError, Refusal};
 use crate::policy::{
-    AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, ImageUse, ImageVerdict, Labels, List,
-    NonCanonicalHost, Pinning, Plan, PolicySet, Reason, Request, Resolved, Settings, Undecided, Verdict, decide,
+    AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, ImageFacts, ImageUse, ImageVerdict, Labels,
+    List, NonCanonicalHost, Pinning, Plan, PolicySet, Reason, Request, Resolved, Settings, Undecided, Verdict, decide,
 };
 
 /// The arguments of `explain`.
@@ -66,6 +67,8 @@ struct Explanation<'a> {
     findings: Vec<Located>,
     /// What registries (or a file) said, a line each.
     facts: Vec<Fact>,
+    /// What images say of themselves, by their digests.
+    images: Vec<(String, Result<Arc<ImageFacts>, Undecided>)>,
     /// What is to be known although nothing is wrong.
     notes: Vec<String>,
     /// The image as it would be written into a Pod.
@@ -160,6 +163,7 @@ fn by_shape<'a>(args: &'a ExplainArgs, image: &'a str, settings: &Settings) -> E
         policies: None,
         findings: Vec::new(),
         facts: Vec::new(),
+        images: Vec::new(),
         notes: Vec::new(),
         pinned: None,
         decision: if denied { Decision::Deny } else { Decision::Allow },
@@ -272,6 +276,7 @@ impl<'v> Judged<'v> {
             refused: reference.as_ref().ok().and_then(|reference| refused_by_policy(reference, applied)),
             class: class.or_else(|| reference.as_ref().ok().and_then(built_in_class)),
             facts: reference.as_ref().map(|reference| known(reference, facts)).unwrap_or_default(),
+            images: reference.as_ref().map(|reference| images_known(reference, facts)).unwrap_or_default(),
             notes: image.map_or_else(Vec::new, |image| image.notes.clone()),
             pinned: image.and_then(pinned),
             reference,
@@ -299,6 +304,15 @@ fn known(reference: &Reference<'_>, facts: &Facts) -> Vec<Fact> {
         let other = |fact: &Fact| Some(fact.tag.as_str()) != reference.tag();
         (other(a), &a.tag).cmp(&(other(b), &b.tag))
     });
+    known
+}
+
+/// What was learned of the repository's images, in the order of their digests.
+fn images_known(reference: &Reference<'_>, facts: &Facts) -> Vec<(String, Result<Arc<ImageFacts>, Undecided>)> {
+    let mut name = String::new();
+    reference.write_name(&mut name);
+    let mut known: Vec<_> = facts.images(&name).map(|(digest, known)| (digest.to_owned(), known.clone())).collect();
+    known.sort_by(|a, b| a.0.cmp(&b.0));
     known
 }
 

@@ -43,27 +43,27 @@ pub struct ResolveArgs {
 }
 
 /// What became of one image.
-struct Resolution<'a> {
+pub(super) struct Resolution<'a> {
     /// As written.
     image: &'a str,
     /// As read.
-    reference: Option<Reference<'a>>,
+    pub reference: Option<Reference<'a>>,
     /// What the registry says of it.
     description: Option<Description>,
     /// What is wrong; none: nothing.
-    finding: Option<Wrong>,
+    pub finding: Option<Wrong>,
 }
 
 /// Why an image is not resolved, or should not be used.
-struct Wrong {
+pub(super) struct Wrong {
     /// Which finding it would be in a review.
-    id: FindingId,
+    pub id: FindingId,
     /// The class, to branch on: the reason of an unreadable reference, the refused shape, or the class of a failure.
-    reason: &'static str,
+    pub reason: &'static str,
     /// One sentence.
-    message: String,
+    pub message: String,
     /// What to write or do instead.
-    help: Option<String>,
+    pub help: Option<String>,
 }
 
 /// Asks, prints, and ends as the worst of them says.
@@ -92,7 +92,7 @@ pub(super) fn run(args: &ResolveArgs, surroundings: &mut Surroundings<'_>) -> an
 }
 
 /// Reads a reference and holds it against the refused shapes; the host typed counts as named by a rule.
-fn read<'a>(image: &'a str, settings: &Settings) -> Resolution<'a> {
+pub(super) fn read<'a>(image: &'a str, settings: &Settings) -> Resolution<'a> {
     let empty = Resolution { image, reference: None, description: None, finding: None };
     let reference = match Reference::parse(image) {
         Ok(reference) => reference,
@@ -156,7 +156,7 @@ fn disagreement(reference: &Reference<'_>, description: &Description) -> Option<
 }
 
 /// The finding on an image that the registry did not tell about.
-fn undecided(failure: &Failure, host: &str) -> Wrong {
+pub(super) fn undecided(failure: &Failure, host: &str) -> Wrong {
     Wrong {
         id: failure.kind.class().finding(),
         reason: failure.kind.name(),
@@ -165,13 +165,16 @@ fn undecided(failure: &Failure, host: &str) -> Wrong {
     }
 }
 
+impl Wrong {
+    /// How a command ends because of it.
+    pub fn exit(&self) -> Exit {
+        if self.id.check().is_none() { Exit::Undecided } else { Exit::Violation }
+    }
+}
+
 impl Resolution<'_> {
     fn exit(&self) -> Exit {
-        match &self.finding {
-            None => Exit::Clean,
-            Some(wrong) if wrong.id.check().is_none() => Exit::Undecided,
-            Some(_) => Exit::Violation,
-        }
+        self.finding.as_ref().map_or(Exit::Clean, Wrong::exit)
     }
 
     /// The image with the digest that its tag is now; nothing where a finding speaks against it.

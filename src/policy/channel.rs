@@ -7,6 +7,7 @@ use super::compile::{ClassNames, Comparison, Policy};
 use super::examine::{Examination, Open};
 use super::facts::{Ground, Tagged};
 use super::file::Search;
+use super::image_facts::{REVISION, VERSION};
 use super::lookups::Want;
 use super::tags::built_in;
 use super::{Age, Budget, Failure, ImageLabels, Resolved, Undecided};
@@ -20,9 +21,6 @@ const FROM_LABELS: usize = 6;
 const FROM_LIST: usize = 200;
 /// How many of them in one round.
 const BATCH: usize = 16;
-
-const VERSION: &str = "org.opencontainers.image.version";
-const REVISION: &str = "org.opencontainers.image.revision";
 
 /// Whether a digest is an approved build.
 pub(super) enum Approval<'x> {

@@ -1,6 +1,7 @@
 //! From files to an immutable set of compiled policies, with every problem of every file at once.
 
 mod channel;
+mod metadata;
 mod problems;
 mod rules;
 mod settings;
@@ -18,6 +19,7 @@ use crate::document::{Diagnostic, Node, Read, Reader, Source, Spanned, Value, ne
 use crate::image::{GlobSet, NameGlob};
 
 pub(crate) use channel::{Comparison, Environment, Environments};
+pub(crate) use metadata::{BaseImages, DAY, LabelDemand, Metadata};
 pub(crate) use rules::{Rule, Tags};
 pub use settings::{NoPolicy, NonCanonicalHost, Settings, TrustedLabels};
 pub(crate) use validate::{Selector, trusted};

@@ -5,13 +5,15 @@
 use std::borrow::Cow;
 
 use super::channel::Approval;
-use super::compile::{Comparison, Policy};
+use super::compile::{Comparison, Metadata, Policy};
 use super::facts::{Ground, Tagged};
 use super::file::{ApprovedBy, Pin, Pinned};
 use super::judge::{Excusable, Judge, Ruling, Violation};
 use super::lookups::{Shelf, Want};
+use super::metadata::Seen;
 use super::release::{self, OfRelease};
 use super::show::{IMAGE_BYTES, printable};
+use super::tags::built_in;
 use super::{
     Age, Asked, Budget, Check, Facts, Failure, Finding, FindingId, Lookup, Mode, Resolved, Source, Stage, Undecided,
 };
@@ -57,6 +59,8 @@ pub(super) struct Demand<'p> {
     pub compare: Option<&'p Comparison>,
     /// Whether it must be in the governing release (TW300 to TW303).
     pub release: bool,
+    /// What the image must say of itself (TW400 to TW405).
+    pub metadata: Option<&'p Metadata>,
 }
 
 impl<'p> Subject<'p> {
@@ -77,6 +81,7 @@ impl<'p> Subject<'p> {
                 Asked::Digest { tag: self.shelf.keep(tag), floating: false, age: *age, budget: *budget }
             }
             Want::Labels(digest) => Asked::Labels { digest: self.shelf.keep(digest) },
+            Want::Image(digest) => Asked::Image { digest: self.shelf.keep(digest) },
             Want::Tags => Asked::Tags,
         };
         Lookup { name: &self.name, what }
@@ -151,12 +156,13 @@ impl<'x, 'p> Examination<'x, 'p> {
         if let Some(release) = release.filter(|_| demand.release) {
             self.of_release(release, &mut outcome);
         }
-        if let Some(compare) = demand.compare
-            && !by_release
-            // Nothing more is asked about an image that is refused.
-            && outcome.findings.iter().all(|finding| finding.mode < Mode::Enforce)
-        {
+        // Nothing more is asked about an image that is refused.
+        let refused = |outcome: &Outcome<'_, '_>| outcome.findings.iter().any(|found| found.mode == Mode::Enforce);
+        if let Some(compare) = demand.compare.filter(|_| !by_release && !refused(&outcome)) {
             self.channel(compare, &mut outcome);
+        }
+        if let Some(metadata) = demand.metadata.filter(|_| !refused(&outcome)) {
+            self.metadata(metadata, &mut outcome);
         }
         if demand.agrees || demand.pin != Pin::None {
             self.moved(&mut outcome);
@@ -268,25 +274,12 @@ impl<'x, 'p> Examination<'x, 'p> {
     fn channel(&mut self, compare: &'p Comparison, outcome: &mut Outcome<'x, 'p>) {
         let reference = &self.subject.reference;
         let shown = reference.tag().map(|tag| printable(tag, IMAGE_BYTES));
-        let (digest, ground) = match (reference.digest(), reference.tag()) {
-            (Some(written), _) => (DigestBuf::from(written), Ground::Firm),
-            (None, None) => return,
-            (None, Some(tag)) => {
-                let unknown = match self.own_tag(tag) {
-                    Tagged::Answer(resolved, ground) => Ok((resolved, ground)),
-                    Tagged::Unknown => Err(self.missing()),
-                    Tagged::Failed(failed) => Err(Cow::Borrowed(failed)),
-                };
-                match unknown {
-                    Ok((resolved, ground)) => {
-                        self.held(tag, resolved);
-                        (resolved.digest.clone(), ground)
-                    }
-                    Err(cause) => {
-                        let unknown = format!("whether {} carries an approved build", printable(tag, IMAGE_BYTES));
-                        return self.undecided(outcome, Check::Channel, &unknown, cause);
-                    }
-                }
+        let (digest, ground) = match self.target() {
+            None => return,
+            Some(Ok(target)) => target,
+            Some(Err(cause)) => {
+                let unknown = format!("whether {} carries an approved build", self.shown());
+                return self.undecided(outcome, Check::Channel, &unknown, cause);
             }
         };
         let approval = match compare.approved_by {
@@ -325,6 +318,62 @@ impl<'x, 'p> Examination<'x, 'p> {
             Ok(false) => self.firm(ground).map_or_else(Approval::Open, |()| Approval::No),
             Err(cause) => Approval::Open(cause),
         }
+    }
+
+    /// Whether the image says of itself what the rule demands (TW400 to TW405).
+    fn metadata(&mut self, metadata: &'p Metadata, outcome: &mut Outcome<'x, 'p>) {
+        let unknown = format!("what {} says of itself", self.shown());
+        let (digest, ground) = match self.target() {
+            None => return,
+            Some(Ok(target)) => target,
+            Some(Err(cause)) => return self.all_undecided(metadata.checks(), outcome, &unknown, &cause),
+        };
+        let image = match self.facts.image(&self.subject.name, digest.as_str()) {
+            None => {
+                self.wants.push(Want::Image(Cow::Owned(digest.as_str().to_owned())));
+                let cause = self.missing();
+                return self.all_undecided(metadata.checks(), outcome, &unknown, &cause);
+            }
+            Some(Err(cause)) => {
+                return self.all_undecided(metadata.checks(), outcome, &unknown, &Cow::Borrowed(cause));
+            }
+            Some(Ok(image)) => image,
+        };
+        let classes = built_in(&self.subject.reference.tag_facts(), &outcome.policy.classes);
+        let tag = self.subject.reference.tag().map(|tag| (tag, classes));
+        let seen = Seen { image, tag, rule: &outcome.ruling.1.shown, now: self.judge.request.now };
+        let found = seen.violations(metadata);
+        if found.is_empty() {
+            return;
+        }
+        match self.firm(ground) {
+            Ok(()) => found.into_iter().for_each(|one| self.found(outcome, one.id, one.check, one.message, None)),
+            Err(cause) => self.all_undecided(found.iter().map(|one| one.check), outcome, &unknown, &cause),
+        }
+    }
+
+    /// The digest that a node would run, and whether a finding may rest on it: the one that is written, else the tag's.
+    pub(super) fn target(&mut self) -> Option<Result<(DigestBuf, Ground<'x>), Open<'x>>> {
+        let reference = &self.subject.reference;
+        if let Some(written) = reference.digest() {
+            return Some(Ok((DigestBuf::from(written), Ground::Firm)));
+        }
+        let tag = reference.tag()?;
+        Some(match self.own_tag(tag) {
+            Tagged::Unknown => Err(self.missing()),
+            Tagged::Failed(failed) => Err(Cow::Borrowed(failed)),
+            Tagged::Answer(resolved, ground) => {
+                self.held(tag, resolved);
+                Ok((resolved.digest.clone(), ground))
+            }
+        })
+    }
+
+    /// The image for texts: its tag, else its digest.
+    fn shown(&self) -> String {
+        let reference = &self.subject.reference;
+        let digest = || reference.digest().map(short).unwrap_or_default();
+        reference.tag().map_or_else(digest, |tag| printable(tag, IMAGE_BYTES))
     }
 
     /// Whether a tag that should stay has moved (TW203).
@@ -410,6 +459,17 @@ impl<'x, 'p> Examination<'x, 'p> {
         let violation = Violation { id, check, message, use_instead };
         let rule = Some(outcome.ruling.1);
         outcome.findings.push(self.judge.finding(outcome.policy, rule, mode, violation, outcome.excusable));
+    }
+
+    /// A question that stays open and that several checks ask.
+    fn all_undecided(
+        &self,
+        checks: impl Iterator<Item = Check>,
+        outcome: &mut Outcome<'x, 'p>,
+        unknown: &str,
+        cause: &Open<'x>,
+    ) {
+        checks.for_each(|check| self.undecided(outcome, check, unknown, cause.clone()));
     }
 
     /// A question that stays open; where several checks failed for the same reason, the strictest speaks for all.

@@ -3,8 +3,9 @@
 //! Plain data; who fetches it is somebody else's business.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::{FindingId, Plan};
+use super::{FindingId, ImageFacts, Plan};
 use crate::image::DigestBuf;
 
 /// One question to a registry.
@@ -35,8 +36,26 @@ pub enum Asked<'p> {
         /// The image's digest.
         digest: &'p str,
     },
+    /// What an image says of itself, on each of its platforms.
+    Image {
+        /// The image's digest.
+        digest: &'p str,
+    },
     /// The names of all tags.
     Tags,
+}
+
+impl Asked<'_> {
+    /// The answer that none is to be had.
+    #[must_use]
+    pub fn failed(&self, why: Undecided) -> Answer {
+        match self {
+            Asked::Digest { .. } => Answer::Digest(Err(why)),
+            Asked::Labels { .. } => Answer::Labels(Err(why)),
+            Asked::Image { .. } => Answer::Image(Err(why)),
+            Asked::Tags => Answer::Tags(Err(why)),
+        }
+    }
 }
 
 /// How old an answer may be.
@@ -139,6 +158,8 @@ pub enum Answer {
     Digest(Result<Resolved, Undecided>),
     /// To [`Asked::Labels`].
     Labels(Result<ImageLabels, Undecided>),
+    /// To [`Asked::Image`].
+    Image(Result<Arc<ImageFacts>, Undecided>),
     /// To [`Asked::Tags`].
     Tags(Result<Vec<String>, Undecided>),
 }
@@ -158,6 +179,7 @@ pub struct Facts {
 struct Repository {
     digests: HashMap<Box<str>, Known>,
     labels: HashMap<Box<str>, Result<ImageLabels, Undecided>>,
+    images: HashMap<Box<str>, Result<Arc<ImageFacts>, Undecided>>,
     tags: Option<Result<Vec<String>, Undecided>>,
 }
 
@@ -231,6 +253,13 @@ impl Facts {
                 };
                 repository.labels.insert((*digest).into(), answer);
             }
+            Asked::Image { digest } => {
+                let answer = match answer {
+                    Answer::Image(answer) => answer,
+                    _ => Err(absent.clone()),
+                };
+                repository.images.insert((*digest).into(), answer);
+            }
             Asked::Tags => {
                 repository.tags = Some(match answer {
                     Answer::Tags(answer) => answer,
@@ -256,6 +285,18 @@ impl Facts {
     #[must_use]
     pub fn labels(&self, name: &str, digest: &str) -> Option<&Result<ImageLabels, Undecided>> {
         self.repositories.get(name)?.labels.get(digest)
+    }
+
+    /// What is known of what an image says of itself.
+    #[must_use]
+    pub fn image(&self, name: &str, digest: &str) -> Option<&Result<Arc<ImageFacts>, Undecided>> {
+        self.repositories.get(name)?.images.get(digest)
+    }
+
+    /// What images of a repository that were asked for say of themselves, by their digests, in no order.
+    pub fn images(&self, name: &str) -> impl Iterator<Item = (&str, &Result<Arc<ImageFacts>, Undecided>)> {
+        let repository = self.repositories.get(name);
+        repository.into_iter().flat_map(|known| known.images.iter().map(|(digest, known)| (&**digest, known)))
     }
 
     /// What is known of a repository's tags.
@@ -356,6 +397,8 @@ mod tests {
         assert!(matches!(facts.tagged("r/a", "v1"), Tagged::Failed(_)) && facts.tags("r/a").is_none());
         facts.learn("r/a", &Asked::Tags, resolved("a", Source::Now));
         facts.learn("r/a", &Asked::Labels { digest: "sha256:a" }, resolved("a", Source::Now));
+        facts.learn("r/a", &Asked::Image { digest: "sha256:a" }, resolved("a", Source::Now));
         assert!(facts.tags("r/a").unwrap().is_err() && facts.labels("r/a", "sha256:a").unwrap().is_err());
+        assert!(facts.image("r/a", "sha256:a").unwrap().is_err());
     }
 }

@@ -1,12 +1,19 @@
 //! Facts from files: what tags and images a registry has, written down, for verdicts without a network.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::file::ApiVersion;
 use super::test_file::TestDocument;
-use super::{Answer, Asked, Failure, ImageLabels, Lookup, Resolved, Source, Undecided, printable};
+use super::{
+    Answer, Asked, Created, Failure, ImageFacts, ImageLabels, Lookup, PlatformFacts, Resolved, Source, Undecided,
+    printable,
+};
 use crate::document::{self, Diagnostic, Node, Read, Reader, Spanned, Table, Value, choice, object, parse};
-use crate::image::{DigestBuf, Reference};
+use crate::image::{DigestBuf, Platform, Reference};
 
 choice! {
     /// What kind of document this is.
@@ -35,15 +42,73 @@ object! {
         /// Tags and their digests; a tag that is not here does not exist.
         tags: "tags" => Option<Table<Spanned<String>>>,
         /// Images by their digests.
-        images: "images" => Option<Table<ImageFacts>>,
+        images: "images" => Option<Table<WrittenImage>>,
     }
 }
 
 object! {
     /// What is known of an image beside its digest.
-    pub struct ImageFacts {
+    pub struct WrittenImage {
         /// Labels of its configuration.
         labels: "labels" => Option<BTreeMap<String, String>>,
+        /// When it was made, RFC 3339; omitted: it does not say.
+        created: "created" => Option<Spanned<String>>,
+        /// The base image that it names; omitted: none.
+        base: "base" => Option<String>,
+        /// For which platforms it is, linux/amd64 where this is left out: a list, or a map with what is different on each.
+        platforms: "platforms" => Option<WrittenPlatforms>,
+    }
+}
+
+object! {
+    /// What an image says of itself on one platform, in the place of what it says on all.
+    pub struct WrittenPlatform {
+        /// Labels of its configuration there; labels of all platforms that are not here hold.
+        labels: "labels" => Option<BTreeMap<String, String>>,
+        /// When it was made, RFC 3339.
+        created: "created" => Option<Spanned<String>>,
+        /// The base image that it names.
+        base: "base" => Option<String>,
+    }
+}
+
+/// A list of platforms, or a map with what is different on each.
+#[derive(Clone, Debug)]
+pub struct WrittenPlatforms(Table<Option<WrittenPlatform>>);
+
+impl Read for WrittenPlatforms {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.value {
+            Value::List(nodes) if nodes.is_empty() => {
+                reader.error(node.span.clone(), "an image for no platform: name one, or take the key out");
+                None
+            }
+            Value::List(_) => {
+                let names = Vec::<Spanned<String>>::read(node, reader)?;
+                Some(WrittenPlatforms(Table(names.into_iter().map(|name| (name, None)).collect())))
+            }
+            Value::Map(_) => Table::read(node, reader).map(WrittenPlatforms),
+            _ => {
+                reader.mismatch(node, "a list of platforms, or a map of them");
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for WrittenPlatforms {
+    fn schema_name() -> Cow<'static, str> {
+        "Platforms".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<WrittenPlatform>();
+        json_schema!({
+            "description": "a list of platforms, or a map with what is different on each",
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "object", "additionalProperties": one}
+            ]
+        })
     }
 }
 
@@ -56,7 +121,7 @@ pub struct FactsFile {
 #[derive(Clone, Debug, Default)]
 struct Repository {
     tags: BTreeMap<String, DigestBuf>,
-    images: BTreeMap<DigestBuf, ImageLabels>,
+    images: BTreeMap<DigestBuf, Arc<ImageFacts>>,
 }
 
 impl FactsFile {
@@ -100,7 +165,7 @@ impl FactsFile {
             }
             for (text, image) in read.images.iter().flat_map(|table| &table.0) {
                 if let Some(digest) = digest(text, reader) {
-                    repository.images.insert(digest, image.labels.clone().unwrap_or_default());
+                    repository.images.insert(digest.clone(), Arc::new(image_facts(image, &digest, reader)));
                 }
             }
             self.repositories.insert(name.value.clone(), repository);
@@ -128,17 +193,75 @@ impl FactsFile {
                     resolved.ok_or_else(|| lacks(tag))
                 }))
             }
-            Asked::Labels { digest } => Answer::Labels(repository.and_then(|repository| {
-                let known = repository.images.iter().find(|(known, _)| known.as_str() == digest);
-                match known {
-                    Some((_, labels)) => Ok(labels.clone()),
-                    None if repository.tags.values().any(|known| known.as_str() == digest) => Ok(ImageLabels::new()),
-                    None => Err(lacks(digest)),
-                }
-            })),
+            Asked::Labels { digest } => {
+                let image = repository.and_then(|repository| repository.image(digest).ok_or_else(|| lacks(digest)));
+                Answer::Labels(image.map(|image| common_labels(&image)))
+            }
+            Asked::Image { digest } => {
+                Answer::Image(repository.and_then(|repository| repository.image(digest).ok_or_else(|| lacks(digest))))
+            }
             Asked::Tags => Answer::Tags(repository.map(|repository| repository.tags.keys().cloned().collect())),
         }
     }
+}
+
+impl Repository {
+    /// What is known of an image; one that a tag names, and of which nothing else is written, says nothing of itself.
+    fn image(&self, digest: &str) -> Option<Arc<ImageFacts>> {
+        let known = self.images.iter().find(|(known, _)| known.as_str() == digest);
+        let silent = || {
+            let named = self.tags.values().find(|known| known.as_str() == digest)?;
+            let platforms = vec![PlatformFacts::silent(Platform::common(), named.clone())];
+            Some(Arc::new(ImageFacts { platforms }))
+        };
+        known.map(|(_, image)| image.clone()).or_else(silent)
+    }
+}
+
+/// The labels that a registry would tell: of linux/amd64, else of the first platform.
+fn common_labels(image: &ImageFacts) -> ImageLabels {
+    let common = Platform::common();
+    let one = image.platforms.iter().find(|one| one.platform.meets(&common)).or(image.platforms.first());
+    one.map(|one| one.labels.clone()).unwrap_or_default()
+}
+
+/// What is written of an image, platform by platform.
+fn image_facts(image: &WrittenImage, digest: &DigestBuf, reader: &mut Reader<'_>) -> ImageFacts {
+    let written = image.platforms.iter().flat_map(|platforms| &platforms.0.0);
+    let mut platforms: Vec<PlatformFacts> = Vec::new();
+    for (name, own) in written {
+        let Some(platform) = Platform::parse(&name.value) else {
+            let error = reader.error(name.span.clone(), "not a platform");
+            error.help.push("write os/architecture or os/architecture/variant: linux/amd64, linux/arm/v7".to_owned());
+            continue;
+        };
+        platforms.push(platform_facts(platform, digest, image, own.as_ref(), reader));
+    }
+    if platforms.is_empty() {
+        platforms.push(platform_facts(Platform::common(), digest, image, None, reader));
+    }
+    ImageFacts { platforms }
+}
+
+fn platform_facts(
+    platform: Platform,
+    digest: &DigestBuf,
+    image: &WrittenImage,
+    own: Option<&WrittenPlatform>,
+    reader: &mut Reader<'_>,
+) -> PlatformFacts {
+    let mut facts = PlatformFacts::silent(platform, digest.clone());
+    facts.labels.extend(image.labels.clone().unwrap_or_default());
+    facts.labels.extend(own.and_then(|own| own.labels.clone()).unwrap_or_default());
+    facts.base = own.and_then(|own| own.base.clone()).or_else(|| image.base.clone());
+    if let Some(text) = own.and_then(|own| own.created.as_ref()).or(image.created.as_ref()) {
+        facts.created = Created::read(&text.value);
+        if facts.created == Created::Unreadable {
+            let error = reader.error(text.span.clone(), "not a moment");
+            error.help.push("write it as RFC 3339: 2026-03-01T00:00:00Z".to_owned());
+        }
+    }
+    facts
 }
 
 /// The repositories of a document: those of a policy's tests are facts too, so that a case can be explained with them.
@@ -245,6 +368,58 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert_eq!(problems[1].help, ["write docker.io/library/nginx"]);
+    }
+
+    #[test]
+    fn an_image_is_told_as_it_is_written() {
+        let (a, b) = (format!("sha256:{}", "a".repeat(64)), format!("sha256:{}", "b".repeat(64)));
+        let text = format!(
+            "apiVersion: tagwarden.dev/v1\nkind: ImageFacts\nregistry:\n  r.example.com/a:\n    tags: {{v1: \"sha256:{c}\"}}\n    images:\n      \
+             \"{a}\": {{labels: {{k: v}}, created: 1970-01-01T00:00:05Z, base: x, platforms: [linux/arm64, linux/s390x]}}\n      \
+             \"{b}\": {{labels: {{k: v, l: w}}, base: x, platforms: {{linux/amd64: {{labels: {{k: u}}}}, linux/arm64: {{base: y, created: \"1970-01-01T00:00:06Z\"}}}}}}\n",
+            c = "c".repeat(64)
+        );
+        let facts = FactsFile::read(&[("facts.yaml", text)]).unwrap();
+        let told = |digest: &str| {
+            let answer = facts.answer(&Lookup { name: "r.example.com/a", what: Asked::Image { digest } });
+            let Answer::Image(image) = answer else { panic!("{answer:?}") };
+            let one = |one: &crate::policy::PlatformFacts| {
+                format!("{} {:?} {:?} {:?}", one.platform, one.labels, one.bases().collect::<Vec<_>>(), one.created)
+            };
+            image.map(|image| image.platforms.iter().map(one).collect::<Vec<_>>())
+        };
+        let both = ["linux/arm64", "linux/s390x"].map(|name| format!("{name} {{\"k\": \"v\"}} [\"x\"] At(5)"));
+        assert_eq!(told(&a).unwrap(), both);
+        assert_eq!(
+            told(&b).unwrap(),
+            [
+                "linux/amd64 {\"k\": \"u\", \"l\": \"w\"} [\"x\"] Absent",
+                "linux/arm64 {\"k\": \"v\", \"l\": \"w\"} [\"y\"] At(6)"
+            ]
+        );
+        assert_eq!(told(&format!("sha256:{}", "c".repeat(64))).unwrap(), ["linux/amd64 {} [] Absent"]);
+        assert_eq!(told(&format!("sha256:{}", "d".repeat(64))).unwrap_err().failure, Failure::NotFound);
+        let labels = facts.answer(&Lookup { name: "r.example.com/a", what: Asked::Labels { digest: &b } });
+        assert!(matches!(labels, Answer::Labels(Ok(labels)) if labels["k"] == "u"), "those of linux/amd64");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_image_is_told() {
+        for (image, message) in [
+            ("platforms: []", "an image for no platform: name one, or take the key out"),
+            ("platforms: [linux]", "not a platform"),
+            ("platforms: {linux: {}}", "not a platform"),
+            ("platforms: linux/amd64", "expected a list of platforms, or a map of them, found a string"),
+            ("platforms: {linux/amd64: {tags: {}}}", "unknown key 'tags'"),
+            ("created: yesterday", "not a moment"),
+        ] {
+            let text = format!(
+                "apiVersion: tagwarden.dev/v1\nkind: ImageFacts\nregistry: {{r.example.com/a: {{images: {{\"sha256:{}\": {{{image}}}}}}}}}\n",
+                "a".repeat(64)
+            );
+            let problems = FactsFile::read(&[("facts.yaml", text)]).unwrap_err();
+            assert_eq!(problems[0].message, message, "{image}");
+        }
     }
 
     #[test]

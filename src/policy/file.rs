@@ -327,7 +327,7 @@ object! {
         /// What becomes of an image when a fact could not be had: deny (default), warn, allow.
         on_unresolved: "onUnresolved" => Option<Spanned<OnUnresolved>>,
         /// Image labels and patterns over their whole value.
-        labels: "labels" => Option<Spanned<BTreeMap<String, String>>>,
+        labels: "labels" => Option<Spanned<Table<Text>>>,
         /// Whether the revision label must agree with the tag: ignore (default), match.
         revision: "revision" => Option<Spanned<Match>>,
         /// Whether the version label must agree with the tag: ignore (default), match.
@@ -335,9 +335,9 @@ object! {
         /// How old an image may be.
         age: "age" => Option<Spanned<Age>>,
         /// Platforms that the image must be there for.
-        platforms: "platforms" => Option<Spanned<Vec<String>>>,
+        platforms: "platforms" => Option<Spanned<Vec<Text>>>,
         /// Globs over allowed base images.
-        base_images: "baseImages" => Option<Spanned<Vec<String>>>,
+        base_images: "baseImages" => Option<Spanned<Vec<Text>>>,
         /// Demands on signatures (not supported yet).
         signatures: "signatures" => Option<Spanned<Later>>,
         /// Demands on attestations (not supported yet).
@@ -381,7 +381,7 @@ object! {
     /// How old an image may be.
     pub struct Age {
         /// The most, as a number of days: 180d.
-        max: "max" => String,
+        max: "max" => Text,
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Want<'x> {
     Other(Cow<'x, str>, Age, Budget),
     /// The labels of a digest.
     Labels(Cow<'x, str>),
+    /// What the image of a digest says of itself.
+    Image(Cow<'x, str>),
     /// The list of tags.
     Tags,
 }
@@ -67,7 +69,8 @@ fn key<'p>(lookup: &Lookup<'p>) -> Key<'p> {
     match lookup.what {
         Asked::Digest { tag, .. } => (lookup.name, 0, tag),
         Asked::Labels { digest } => (lookup.name, 1, digest),
-        Asked::Tags => (lookup.name, 2, ""),
+        Asked::Image { digest } => (lookup.name, 2, digest),
+        Asked::Tags => (lookup.name, 3, ""),
     }
 }
 

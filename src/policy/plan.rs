@@ -312,11 +312,16 @@ impl<'p> Judge<'p> {
             agrees: has_tag && has_digest && !image.pin_proven,
             pin: if has_digest || self.request.stage == Stage::Offline { Pin::None } else { rule.pin },
             compare: rule.channel.compare.as_ref().filter(|_| is_covered),
+            metadata: rule.metadata.as_ref(),
             // What text said already is not asked again.
             release: rule.release == Release::Require
                 && applied.findings.iter().all(|finding| finding.check != Check::Release),
         };
-        let asks = demand.agrees || demand.pin != Pin::None || demand.compare.is_some() || demand.release;
+        let asks = demand.agrees
+            || demand.pin != Pin::None
+            || demand.compare.is_some()
+            || demand.metadata.is_some()
+            || demand.release;
         asks.then_some(demand)
     }
 

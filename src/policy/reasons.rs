@@ -6,7 +6,7 @@ use super::compile::{NamespaceFilter, Override, Policy, Rule, Tags};
 use super::judge::{Whence, written_mode};
 use super::show::{IMAGE_BYTES, printable};
 use super::tags::{Tag, built_in};
-use super::{Applied, Check, FindingId, ImageVerdict, Mode, Pinning, PolicySet, Request};
+use super::{Applied, Check, Finding, FindingId, ImageVerdict, Mode, Pinning, PolicySet, Request};
 use crate::image::{NameGlob, Reference};
 
 /// One step to a verdict.
@@ -27,6 +27,8 @@ pub enum About {
     Rule,
     /// Whether the tag is let in.
     Tag,
+    /// What the image must say of itself.
+    Metadata,
     /// What becomes of a violation.
     Mode,
     /// Whether an exception lets it in.
@@ -34,13 +36,14 @@ pub enum About {
 }
 
 impl About {
-    /// As it is shown: `namespaces`, `rule`, `tag`, `mode`, `exception`.
+    /// As it is shown: `namespaces`, `rule`, `tag`, `metadata`, `mode`, `exception`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             About::Namespaces => "namespaces",
             About::Rule => "rule",
             About::Tag => "tag",
+            About::Metadata => "metadata",
             About::Mode => "mode",
             About::Exception => "exception",
         }
@@ -112,6 +115,7 @@ impl Look<'_> {
         let ruling = self.rule(&name, &mut reasons);
         if let Some((_, rule)) = ruling {
             reasons.extend(self.tag(rule, reference));
+            reasons.extend(self.metadata(rule));
         }
         reasons.extend(self.modes(ruling));
         reasons.extend(self.expired(reference, &name));
@@ -176,6 +180,24 @@ impl Look<'_> {
         let tag = Tag { reference, facts: &facts, floating: false, matched: &matched };
         let text = if reference.tag().is_some() { format!("{}: {text}", tag.written()) } else { text };
         Some(Reason { about: About::Tag, text })
+    }
+
+    /// What the rule asks of what the image says of itself, and which of that does not hold.
+    fn metadata(&self, rule: &Rule) -> Option<Reason> {
+        let asked: Vec<Check> = rule.metadata.as_ref()?.checks().collect();
+        let names = |checks: &[Check]| checks.iter().map(|check| check.name()).collect::<Vec<_>>().join(", ");
+        let findings = &self.applied.findings;
+        let broken = |check: &&Check| findings.iter().any(|found| found.check == **check && !found.is_undecided());
+        let broken: Vec<Check> = asked.iter().filter(broken).copied().collect();
+        let earlier = |found: &Finding<'_>| found.mode == Mode::Enforce && !asked.contains(&found.check);
+        let open = findings.iter().any(Finding::is_undecided);
+        let came = match broken.is_empty() {
+            false => format!("{} not met", names(&broken)),
+            true if findings.iter().any(earlier) => "not looked at, because the image is refused".to_owned(),
+            true if open => "not decided".to_owned(),
+            true => "all met".to_owned(),
+        };
+        Some(Reason { about: About::Metadata, text: format!("{} asks {}: {came}", rule.shown, names(&asked)) })
     }
 
     /// Where the mode of each check that said something comes from.

@@ -201,18 +201,10 @@ impl<'x> Examination<'x, '_> {
         if let Some(known) = by_text(&self.subject.reference, &self.subject.name, release) {
             return known;
         }
-        let reference = &self.subject.reference;
-        let (digest, ground) = match (reference.digest(), reference.tag()) {
-            (Some(written), _) => (DigestBuf::from(written), None),
-            (None, Some(tag)) => match self.own_tag(tag) {
-                Tagged::Unknown => return Standing::Open(self.missing()),
-                Tagged::Failed(failed) => return Standing::Open(Cow::Borrowed(failed)),
-                Tagged::Answer(resolved, ground) => {
-                    self.held(tag, resolved);
-                    (resolved.digest.clone(), Some(ground))
-                }
-            },
-            (None, None) => return Standing::Differs(None),
+        let (digest, ground) = match self.target() {
+            None => return Standing::Differs(None),
+            Some(Ok(target)) => target,
+            Some(Err(cause)) => return Standing::Open(cause),
         };
         let mut open = None;
         for image in release.of_repository(&self.subject.name) {
@@ -231,9 +223,9 @@ impl<'x> Examination<'x, '_> {
             return Standing::Open(cause);
         }
         // What disagrees must not rest on an old answer.
-        match ground.map(|ground| self.firm(ground)) {
-            None | Some(Ok(())) => Standing::Differs(Some(digest)),
-            Some(Err(cause)) => Standing::Open(cause),
+        match self.firm(ground) {
+            Ok(()) => Standing::Differs(Some(digest)),
+            Err(cause) => Standing::Open(cause),
         }
     }
 

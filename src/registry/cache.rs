@@ -22,7 +22,7 @@ use super::credentials::Identity;
 use super::failure::{Failure, FailureKind};
 use super::settings::CacheSettings;
 use crate::image::DigestBuf;
-use crate::policy::{Asked, ImageLabels};
+use crate::policy::{Asked, ImageFacts, ImageLabels};
 
 /// Bytes that an entry costs besides its texts: nodes and counters of the cache, our own structs.
 const OVERHEAD: usize = 400;
@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Digest,
     /// The labels of a digest.
     Labels,
+    /// What the image of a digest says of itself.
+    Image,
     /// The names of all tags.
     Tags,
 }
@@ -105,6 +107,7 @@ impl moka::Equivalent<Key> for KeyRef<'_> {
 pub(super) enum Value {
     Digest(DigestBuf),
     Labels(Arc<ImageLabels>),
+    Image(Arc<ImageFacts>),
     Tags(Arc<Vec<String>>),
 }
 
@@ -114,6 +117,7 @@ impl Value {
             Value::Digest(digest) => digest.as_str().len(),
             // A map's node and two strings cost about this much besides their texts.
             Value::Labels(labels) => labels.iter().map(|(key, value)| key.len() + value.len() + 64).sum(),
+            Value::Image(image) => image.bytes(),
             Value::Tags(tags) => tags.iter().map(|tag| tag.len() + 32).sum(),
         }
     }
@@ -191,7 +195,7 @@ impl Terms {
             Asked::Digest { floating: false, .. } => Terms { fresh: settings.immutable_ttl, stale: settings.stale_for },
             Asked::Digest { floating: true, .. } => Terms { fresh: settings.floating_ttl, stale: Duration::ZERO },
             // What a digest names cannot change.
-            Asked::Labels { .. } => Terms { fresh: Duration::MAX, stale: Duration::ZERO },
+            Asked::Labels { .. } | Asked::Image { .. } => Terms { fresh: Duration::MAX, stale: Duration::ZERO },
             Asked::Tags => Terms { fresh: LIST_TTL.min(settings.floating_ttl), stale: Duration::ZERO },
         }
     }

@@ -2,6 +2,7 @@
 
 pub(super) mod answer;
 mod config;
+pub(super) mod image;
 mod inspect;
 mod json;
 mod manifest;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 pub use self::inspect::Inspection;
 
 use self::answer::{ERROR_BYTES, Server, refusal};
-use self::manifest::{Contents, contents};
+use self::manifest::{Contents, Role, contents};
 use self::site::Site;
 use self::tags::Listing;
 use super::auth::{Auth, Learned, Origin};
@@ -143,7 +144,8 @@ impl Remote {
         let top = self.manifest(repository, digest, login, deadline).await?;
         let config = match contents(&top)? {
             Contents::Image { config } => config,
-            Contents::Index(children) => {
+            Contents::Index(mut children) => {
+                children.retain(|child| child.role == Role::Image);
                 let common = children.iter().find(|child| child.platform.as_ref().is_some_and(|p| p.is_common()));
                 let child =
                     common.or(children.first()).ok_or_else(|| json::malformed("is an index without an image"))?;
@@ -185,7 +187,8 @@ impl Remote {
         let asking = Asking { repository, login, deadline };
         match contents(manifest)? {
             Contents::Index(children) => {
-                children.iter().filter_map(|c| c.platform.as_ref()).map(|p| p.name()).collect()
+                let images = children.iter().filter(|child| child.role == Role::Image);
+                images.filter_map(|child| child.platform.as_ref()).map(|platform| platform.name()).collect()
             }
             Contents::Image { config } => Ok(vec![config::platform(&self.config(asking, &config).await?)?]),
         }

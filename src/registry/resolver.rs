@@ -30,7 +30,7 @@ use super::remote::Inspection;
 use super::settings::{CacheSettings, Settings};
 use crate::image::DigestBuf;
 use crate::metrics::{CacheResult, Metrics};
-use crate::policy::{self, Age, Answer, Asked, Budget, Facts, Plan, Resolved, Source, Undecided};
+use crate::policy::{self, Age, Answer, Asked, Budget, Facts, ImageFacts, Plan, Resolved, Source, Undecided};
 
 /// What is said of a fact that was not there at the deadline.
 const NOT_IN_TIME: &str = "not answered within the review's time";
@@ -165,7 +165,7 @@ impl Resolver {
                         state.settings.lookups.per_review
                     );
                     let none = Undecided::new(policy::Failure::Unreachable, what);
-                    facts.learn(lookup.name, &lookup.what, undecided(&lookup.what, none));
+                    facts.learn(lookup.name, &lookup.what, lookup.what.failed(none));
                 }
             }
             while let Some((lookup, answer)) = waiting.next().await {
@@ -179,7 +179,7 @@ impl Resolver {
     async fn at_once(&self, state: &Arc<State>, lookup: &policy::Lookup<'_>, asker: Asker<'_>) -> Option<Answer> {
         let Some((host, repository)) = state.find(lookup.name) else {
             let none = Undecided::new(policy::Failure::Unreachable, NOT_NAMED);
-            return Some(undecided(&lookup.what, none));
+            return Some(lookup.what.failed(none));
         };
         // Configured credentials may have to be fetched; where they are at hand this is done at once.
         let logins = logins(host, repository, asker, Instant::now()).now_or_never()?;
@@ -199,7 +199,7 @@ impl Resolver {
         deadline: Instant,
     ) -> Answer {
         let Some((host, repository)) = state.find(lookup.name) else {
-            return undecided(&lookup.what, Undecided::new(policy::Failure::Unreachable, NOT_IN_TIME));
+            return lookup.what.failed(Undecided::new(policy::Failure::Unreachable, NOT_IN_TIME));
         };
         let logins = logins(host, repository, asker, deadline).await;
         let answer = self.lookup(state, host, lookup, asker, &logins).ask_registry(deadline).await;
@@ -217,6 +217,7 @@ impl Resolver {
         let (kind, item, age, floating) = match lookup.what {
             Asked::Digest { tag, age, floating, .. } => (Kind::Digest, tag, age, floating),
             Asked::Labels { digest } => (Kind::Labels, digest, Age::Remembered, true),
+            Asked::Image { digest } => (Kind::Image, digest, Age::Remembered, true),
             Asked::Tags => (Kind::Tags, "", Age::Remembered, true),
         };
         lookup::Lookup {
@@ -244,10 +245,11 @@ impl Resolver {
         });
         let found = match answer {
             Ok(found) => found,
-            Err(tried) => return undecided(&lookup.what, tried.undecided(asker.unusable)),
+            Err(tried) => return lookup.what.failed(tried.undecided(asker.unusable)),
         };
         match &found.last.value {
             Value::Labels(labels) => Answer::Labels(Ok((**labels).clone())),
+            Value::Image(image) => Answer::Image(Ok(image.clone())),
             Value::Tags(tags) => Answer::Tags(Ok((**tags).clone())),
             Value::Digest(digest) => Answer::Digest(Ok(Resolved {
                 digest: digest.clone(),
@@ -278,7 +280,7 @@ impl Resolver {
         deadline: Instant,
     ) -> Result<Description, Failure> {
         let ask = |client: Arc<dyn Ask>, question, login| client.describe(question, login, deadline);
-        self.as_each(host, repository, reference, asker, deadline, ask).await
+        self.as_each(host, repository, (Kind::Digest, reference), asker, deadline, ask).await
     }
 
     /// For `tagwarden pin`: the digest of a tag, by one HEAD where the registry answers that. Nothing is remembered of it.
@@ -294,11 +296,28 @@ impl Resolver {
         deadline: Instant,
     ) -> Result<DigestBuf, Failure> {
         let ask = |client: Arc<dyn Ask>, question, login| client.ask(question, login, deadline);
-        match self.as_each(host, repository, tag, asker, deadline, ask).await? {
+        match self.as_each(host, repository, (Kind::Digest, tag), asker, deadline, ask).await? {
             Value::Digest(digest) => Ok(digest),
-            Value::Labels(_) | Value::Tags(_) => {
-                Err(Failure::new(FailureKind::Protocol, "another answer than a digest"))
-            }
+            _ => Err(Failure::new(FailureKind::Protocol, "another answer than a digest")),
+        }
+    }
+
+    /// For `tagwarden labels check`: what the image of a digest says of itself. Nothing is remembered of it.
+    ///
+    /// # Errors
+    /// Those of [`Resolver::describe`].
+    pub async fn image(
+        &self,
+        host: &str,
+        repository: &str,
+        digest: &str,
+        asker: Asker<'_>,
+        deadline: Instant,
+    ) -> Result<Arc<ImageFacts>, Failure> {
+        let ask = |client: Arc<dyn Ask>, question, login| client.ask(question, login, deadline);
+        match self.as_each(host, repository, (Kind::Image, digest), asker, deadline, ask).await? {
+            Value::Image(image) => Ok(image),
+            _ => Err(Failure::new(FailureKind::Protocol, "another answer than an image's facts")),
         }
     }
 
@@ -315,7 +334,7 @@ impl Resolver {
         deadline: Instant,
     ) -> Result<Inspection, Failure> {
         let ask = |client: Arc<dyn Ask>, question, login| client.inspect(question, login, deadline);
-        self.as_each(host, repository, reference, asker, deadline, ask).await
+        self.as_each(host, repository, (Kind::Digest, reference), asker, deadline, ask).await
     }
 
     /// Asks as one login after the other, for as long as the answer is that another may have access.
@@ -323,7 +342,7 @@ impl Resolver {
         &self,
         host: &str,
         repository: &str,
-        reference: &str,
+        (kind, item): (Kind, &str),
         asker: Asker<'_>,
         deadline: Instant,
         ask: impl Fn(Arc<dyn Ask>, Question, Login) -> Reply<T>,
@@ -336,7 +355,7 @@ impl Resolver {
         let logins = logins(host, repository, asker, deadline).await;
         let mut tried = Vec::new();
         for login in &logins.logins {
-            let question = Question { repository: repository.into(), kind: Kind::Digest, item: reference.into() };
+            let question = Question { repository: repository.into(), kind, item: item.into() };
             let reply = ask(client.clone(), question, login.clone());
             let failure = match tokio::time::timeout_at(deadline, reply).await {
                 Ok(Ok(answer)) => return Ok(answer),
@@ -451,13 +470,5 @@ fn oldest(cache: &CacheSettings) -> Duration {
     match cache.stale_for.is_zero() {
         true => Duration::ZERO,
         false => cache.immutable_ttl.saturating_add(cache.stale_for),
-    }
-}
-
-fn undecided(asked: &Asked<'_>, why: Undecided) -> Answer {
-    match asked {
-        Asked::Digest { .. } => Answer::Digest(Err(why)),
-        Asked::Labels { .. } => Answer::Labels(Err(why)),
-        Asked::Tags => Answer::Tags(Err(why)),
     }
 }

@@ -1,11 +1,13 @@
 //! A registry made of data, for the engine's data cases and invariants: what it answers now, and what is remembered of it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use tagwarden::document::{Node, Value};
-use tagwarden::image::DigestBuf;
+use tagwarden::image::{DigestBuf, Platform};
 use tagwarden::policy::{
-    Age, Answer, Asked, Budget, Facts, Failure, ImageLabels, Lookup, Plan, Resolved, Source, Undecided,
+    Age, Answer, Asked, Budget, Created, Facts, Failure, ImageFacts, ImageLabels, Lookup, Plan, PlatformFacts,
+    Resolved, Source, Undecided,
 };
 
 /// What a case says of registries.
@@ -54,11 +56,7 @@ impl<'n> Registry<'n> {
         let repository = self.node.and_then(|node| node.get(lookup.name));
         let Some(repository) = repository else {
             let failed = Undecided::new(Failure::Unreachable, "the case names no such repository");
-            return match lookup.what {
-                Asked::Digest { .. } => Answer::Digest(Err(failed)),
-                Asked::Labels { .. } => Answer::Labels(Err(failed)),
-                Asked::Tags => Answer::Tags(Err(failed)),
-            };
+            return lookup.what.failed(failed);
         };
         let tags = repository.get("tags");
         match lookup.what {
@@ -76,6 +74,13 @@ impl<'n> Registry<'n> {
                 Answer::Labels(match image.and_then(|image| image.as_str()) {
                     Some(word) => Err(failed(word)),
                     None => Ok(image.and_then(|image| image.get("labels")).map(labels).unwrap_or_default()),
+                })
+            }
+            Asked::Image { digest } => {
+                let image = repository.get("images").and_then(|images| images.get(digest));
+                Answer::Image(match image.and_then(|image| image.as_str()) {
+                    Some(word) => Err(failed(word)),
+                    None => Ok(Arc::new(image_facts(image, &DigestBuf::parse(digest).unwrap()))),
                 })
             }
             Asked::Tags => Answer::Tags(match repository.get("list").and_then(Node::as_str) {
@@ -106,6 +111,24 @@ fn names(tags: Option<&Node>) -> impl Iterator<Item = String> + use<> {
 fn labels(node: &Node) -> ImageLabels {
     let Value::Map(entries) = &node.value else { panic!("labels are a map") };
     entries.iter().map(|entry| (entry.key.clone(), entry.value.as_str().unwrap().to_owned())).collect()
+}
+
+/// What an image says of itself: `labels`, `created`, `base`, and `platforms` as a list or as a map of the same keys.
+fn image_facts(image: Option<&Node>, digest: &DigestBuf) -> ImageFacts {
+    let on = |name: &str, own: Option<&Node>| {
+        let key = |key: &str| own.and_then(|own| own.get(key)).or_else(|| image?.get(key));
+        let mut facts = PlatformFacts::silent(Platform::parse(name).unwrap(), digest.clone());
+        facts.labels = key("labels").map(labels).unwrap_or_default();
+        facts.base = key("base").map(|base| base.as_str().unwrap().to_owned());
+        facts.created = key("created").map_or(Created::Absent, |created| Created::read(created.as_str().unwrap()));
+        facts
+    };
+    let platforms = match image.and_then(|image| image.get("platforms")).map(|node| &node.value) {
+        Some(Value::List(names)) => names.iter().map(|name| on(name.as_str().unwrap(), None)).collect(),
+        Some(Value::Map(entries)) => entries.iter().map(|entry| on(&entry.key, Some(&entry.value))).collect(),
+        _ => vec![on("linux/amd64", None)],
+    };
+    ImageFacts { platforms }
 }
 
 /// A digest, a failure's name, or `{digest, remembered, stale, movedFrom, private}`.
@@ -157,22 +180,44 @@ impl Chance {
             (_, 0) => Answer::Tags(Ok(vec!["v1.2.3".to_owned(), "no tag\n".to_owned()])),
             (Asked::Digest { .. }, _) => Answer::Digest(self.digest()),
             (Asked::Labels { .. }, 1) => Answer::Labels(Err(self.failure())),
-            (Asked::Labels { .. }, _) => {
-                let version = format!("{}.{}.0", self.below(3), self.below(3));
-                let revision = ["0123456789abcdef0123456789abcdef01234567", "abcdef0", "x", ""];
-                let revision = revision[usize::try_from(self.below(4)).unwrap()].to_owned();
-                Answer::Labels(Ok([
-                    ("org.opencontainers.image.version".to_owned(), version),
-                    ("org.opencontainers.image.revision".to_owned(), revision),
-                ]
-                .into()))
-            }
+            (Asked::Image { .. }, 1) => Answer::Image(Err(self.failure())),
+            (Asked::Image { .. }, _) => Answer::Image(Ok(Arc::new(self.image()))),
+            (Asked::Labels { .. }, _) => Answer::Labels(Ok(self.labels())),
             (Asked::Tags, 1) => Answer::Tags(Err(self.failure())),
             (Asked::Tags, _) => {
                 let count = self.below(260);
                 Answer::Tags(Ok((0..count).map(|n| format!("v1.{n}.{}", self.below(3))).collect()))
             }
         }
+    }
+
+    fn labels(&mut self) -> ImageLabels {
+        let version = format!("{}.{}.0", self.below(3), self.below(3));
+        let revision = ["0123456789abcdef0123456789abcdef01234567", "abcdef0", "x", "\u{430}\n"];
+        let revision = revision[usize::try_from(self.below(4)).unwrap()].to_owned();
+        [
+            ("org.opencontainers.image.version".to_owned(), version),
+            ("org.opencontainers.image.revision".to_owned(), revision),
+        ]
+        .into()
+    }
+
+    fn image(&mut self) -> ImageFacts {
+        let mut platform = || {
+            let names = ["linux/amd64", "linux/arm64/v8", "windows/amd64"];
+            let name = names[usize::try_from(self.below(3)).unwrap()];
+            let digest = DigestBuf::parse(&sha("c")).unwrap();
+            let mut facts = PlatformFacts::silent(Platform::parse(name).unwrap(), digest);
+            facts.labels = self.labels();
+            let bases = [None, Some("facts.example.com/base/go:1"), Some("\u{1b}[31m no base")];
+            facts.base = bases[usize::try_from(self.below(3)).unwrap()].map(str::to_owned);
+            let moments =
+                [Created::Absent, Created::Unreadable, Created::At(i64::MIN), Created::At(i64::MAX), Created::At(0)];
+            facts.created = moments[usize::try_from(self.below(5)).unwrap()];
+            facts
+        };
+        let platforms = vec![platform(), platform()];
+        ImageFacts { platforms }
     }
 
     fn digest(&mut self) -> Result<Resolved, Undecided> {

@@ -277,6 +277,7 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
           ],
           "findings": [],
           "facts": [],
+          "images": [],
           "notes": [],
           "pinned": null,
           "decision": "deny"

@@ -96,6 +96,60 @@ fn rule_tag_mode_and_exception_have_theirs() {
     assert_eq!(of("free", "nginx:"), ["mode: reference is enforce by spec.mode"], "it is no reference");
 }
 
+const SELF: &str = r#"apiVersion: tagwarden.dev/v1
+kind: ImagePolicy
+metadata: {name: own}
+spec:
+  mode: enforce
+  rules:
+    - {name: ours, images: ["r.example.com/a"], revision: match, version: match, age: {max: 90d}}
+"#;
+
+const SELF_FACTS: &str = r#"apiVersion: tagwarden.dev/v1
+kind: ImageFacts
+registry:
+  r.example.com/a:
+    tags: {v1.0.0: "sha256:1111111111111111111111111111111111111111111111111111111111111111", v2.0.0: "sha256:2222222222222222222222222222222222222222222222222222222222222222"}
+    images:
+      "sha256:1111111111111111111111111111111111111111111111111111111111111111":
+        created: 2999-01-01T00:00:00Z
+        base: registry.example.com/base/go:1
+        labels: {org.opencontainers.image.version: v1.0.0}
+        platforms: {linux/amd64: {}, linux/arm64: {labels: {org.opencontainers.image.revision: 0123456789abcdef0123456789abcdef01234567}}}
+"#;
+
+#[test]
+fn what_an_image_says_of_itself_is_told_and_what_of_it_holds() {
+    let scene = Scene::new(&[("policies/own.yaml", SELF), ("facts.yaml", SELF_FACTS)]);
+    let explain = |flags: &[&str], tag: &str| {
+        let image = format!("r.example.com/a:{tag}");
+        scene.run(&[&["explain", "--policies", "policies"], flags, &[&image]].concat())
+    };
+    let facts = ["--facts", "facts.yaml"];
+    let ran = explain(&facts, "v1.0.0");
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    let (one, two) = (format!("sha256:{}", "1".repeat(64)), format!("sha256:{}", "2".repeat(64)));
+    let amd = format!(
+        "fact        {one} on linux/amd64: created 2999-01-01T00:00:00Z, version v1.0.0, base registry.example.com/base/go:1\n"
+    );
+    assert!(ran.stdout.contains(&amd), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!("fact        {one} on linux/arm64: ")), "{}", ran.stdout);
+    let asks = "  metadata  rule ours asks revision, version, age: ";
+    assert!(ran.stdout.contains(&format!("{asks}revision, age not met\n")), "{}", ran.stdout);
+    let silent = explain(&facts, "v2.0.0").stdout;
+    assert!(silent.contains(&format!("fact        {two} on linux/amd64: created at no told time\n")), "{silent}");
+    assert!(silent.contains(&format!("{asks}revision, version, age not met\n")), "{silent}");
+    let offline = explain(&["--offline"], "v1.0.0");
+    assert_eq!(offline.code, 3);
+    assert!(offline.stdout.contains(&format!("{asks}not decided\n")), "{}", offline.stdout);
+
+    let json = explain(&["--facts", "facts.yaml", "--format", "json"], "v1.0.0").json();
+    let arm = &json["images"][0]["platforms"][1];
+    assert_eq!((&json["images"][0]["digest"], &arm["created"]), (&one.into(), &"2999-01-01T00:00:00Z".into()));
+    assert_eq!(arm["labels"]["org.opencontainers.image.revision"], "0123456789abcdef0123456789abcdef01234567");
+    assert_eq!(arm["bases"][0], "registry.example.com/base/go:1");
+}
+
 #[test]
 fn what_the_server_lowers_is_said() {
     let scene = Scene::new(&[

@@ -16,6 +16,7 @@ fn help_and_version_go_to_standard_output() {
         "lint",
         "explain",
         "resolve",
+        "labels",
         "pin",
         "init",
         "schema",

@@ -61,6 +61,7 @@ fn scene() -> Scene {
         ("open.yaml", pods(&[OPEN])),
         ("bad-and-open.yaml", pods(&[OPEN, BAD])),
         ("bad-and-broken.yaml", pods(&[BAD]) + "a: [\n"),
+        ("labelled.yaml", labelled()),
         ("pinned.yaml", pods(&[&format!("{GOOD}@{DIGEST}")])),
         ("moved.yaml", pods(&[&format!("{GOOD}@{OTHER}")])),
         ("r/good.yaml", release("v1.0.0")),
@@ -74,6 +75,16 @@ fn scene() -> Scene {
         scene.write(path, text.as_bytes());
     }
     scene
+}
+
+/// The facts of an image whose labels agree, and of one that has none.
+fn labelled() -> String {
+    let labels = "org.opencontainers.image.version: v1.0.0, org.opencontainers.image.source: 'https://git.example.com/acme/api', \
+                  org.opencontainers.image.revision: 0123456789abcdef0123456789abcdef01234567";
+    format!(
+        "apiVersion: tagwarden.dev/v1\nkind: ImageFacts\nregistry:\n  r.example.com/acme/api:\n    \
+         tags: {{v1.0.0: \"{DIGEST}\", latest: \"{OTHER}\"}}\n    images: {{\"{DIGEST}\": {{labels: {{{labels}}}}}}}\n"
+    )
 }
 
 /// A verb (or one below a verb), the arguments that every run of it has, and for each code further arguments that bring it about.
@@ -210,6 +221,18 @@ const TABLE: &[Row] = &[
         ],
     ),
     ("release import", &[], &[(0, &["r/compose.yaml"]), (2, &["r/good.yaml"])]),
+    (
+        "labels",
+        &["check", "--facts", "labelled.yaml"],
+        &[
+            (0, &[GOOD]),
+            (1, &[BAD]),
+            (1, &["nginx"]),
+            (2, &["--facts", "broken.yaml", BAD]),
+            (2, &["--git", "nowhere", BAD]),
+            (3, &[OPEN]),
+        ],
+    ),
     // The second run finds what the first wrote.
     ("init", &[], &[(0, &[]), (2, &[])]),
     ("schema", &[], &[(0, &["policy"]), (2, &["polcy"])]),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::hostile::{Answered, IMAGE, PATIENT, REPOSITORY, Stage, admits, mutate, on_head, policy, send, validate};
 use crate::https_support::{Connection, Server, pod_review, until};
 use crate::registry_double::wire::{Act, Mode, Reply, Step};
-use crate::registry_double::{Access, Kind, Registry};
+use crate::registry_double::{Access, Kind, Registry, content};
 
 const PINNED: &str = "tags: [release], pin: pods";
 /// Remembered for a moment, so that a test need not wait for long.
@@ -60,6 +60,36 @@ async fn row_19_at_the_deadline_the_rule_decides_and_the_connection_lives() {
         let answer = send(&mut connection, "/validate", &good, PATIENT).await;
         assert!(answer.is("TW120"), "the same connection serves the next: {}", answer.whole);
     }
+}
+
+/// An index of two images with these versions.
+fn versions(registry: &Registry, tag: &str, versions: [&str; 2]) {
+    let label = "org.opencontainers.image.version";
+    let configs = versions.map(|version| content::config(version, &json!({ label: version })));
+    let images = configs.each_ref().map(content::image);
+    let index = content::index(&images);
+    configs.iter().for_each(|config| registry.add_blob(REPOSITORY, config));
+    images.iter().chain([&index]).for_each(|document| registry.add(REPOSITORY, document));
+    registry.tag(REPOSITORY, tag, &index.digest());
+}
+
+#[tokio::test]
+async fn what_an_image_says_of_itself_is_asked_once_for_each_digest() {
+    let (registry, image) = one_image().await;
+    let server = start(&registry, "version: match", "cache: {immutableTtl: 1ms, staleFor: 0s}");
+    versions(&registry, "v2.0.0", ["2.0.0", "v2.0.0"]);
+    versions(&registry, "v3.0.0", ["3.0.0", "3.0.1"]);
+    let good = image.replace("v1.0.0", "v2.0.0");
+    admits(&server, &good).await;
+    let blobs = || registry.count(Kind::Blob);
+    assert_eq!(blobs(), 2, "the configuration of each platform");
+    admits(&server, &good).await;
+    assert_eq!(blobs(), 2, "the tag was asked for again, and what its digest says was not");
+    let bad = validate(&server, "shop", &image.replace("v1.0.0", "v3.0.0")).await;
+    assert!(bad.is("TW402"), "{}", bad.whole);
+    let message = bad.whole["status"]["message"].as_str().unwrap();
+    let told = "on linux/arm64: the label org.opencontainers.image.version is '3.0.1', and the tag is v3.0.0";
+    assert!(message.contains(told), "{message}");
 }
 
 #[tokio::test]

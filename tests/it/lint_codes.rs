@@ -104,6 +104,7 @@ fn near_misses() -> Vec<(&'static str, String)> {
         ("TW810", excepted(&enforced, "images: [\"other.example.com/a:v1.2.3\", \"**\"], checks: [registry], expires: 2027-01-01")),
         ("TW810", excepted(&rules("  - {images: [\"r.example.com/a\"], tags: [channel], pin: pods}"), "images: [\"r.example.com/a:env-prod\"], checks: [channel], expires: 2027-01-01")),
         ("TW810", excepted(&enforced, "images: [\"registry.example.com/acme/a:v1.2.3\"], checks: [moved], expires: 2027-01-01")),
+        ("TW810", excepted(&rules("  - {images: [\"r.example.com/a\"], version: match, age: {max: 9d}}"), "images: [\"r.example.com/a\"], checks: [version, age], expires: 2027-01-01")),
         ("TW811", format!("{enforced}\nnamespaces: {{include: [\"pay-*\"], exclude: [\"pay-eu\"], selector: {{matchLabels: {{a: b}}, matchExpressions: [{{key: a, operator: Exists}}, {{key: c, operator: DoesNotExist}}]}}}}")),
         ("TW811", format!("{enforced}\nnamespaces: {{include: [\"pay-*\"], selector: {{matchLabels: {{kubernetes.io/metadata.name: pay-eu}}}}}}")),
         ("TW812", format!("{enforced}\noverrides:\n  - {{namespaces: [pay-eu], mode: audit}}\n  - {{namespaces: [\"pay-*\"], mode: warn}}\nnamespaces: {{exclude: [pay-us]}}")),

@@ -20,6 +20,7 @@ mod cli_formats;
 mod cli_generated;
 mod cli_hook;
 mod cli_init;
+mod cli_labels;
 mod cli_lint;
 mod cli_pin;
 mod cli_pin_files;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tagwarden::certs::Authority;
 use tagwarden::config::{Config, Overrides};
 use tagwarden::metrics::Metrics;
+use tagwarden::policy::{ImageFacts, PlatformFacts};
 use tagwarden::registry::{Asker, Description, FailureKind, Resolver};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -61,6 +62,35 @@ async fn digests_are_those_that_crane_sees_and_of_the_index() {
         assert_eq!(seen.login, "anonymous");
         assert_eq!(describe(&resolver, &registry, "v3.0.0").await.unwrap_err(), FailureKind::NotFoundOrNoAccess);
         assert_eq!(describe(&resolver, &registry, &index).await.unwrap().digest.as_str(), index);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_say_of_themselves_what_was_pushed_on_every_platform() {
+    for flavour in BOTH {
+        let folder = TempDir::new().unwrap();
+        let registry = Registry::start(flavour, &Access::Open, &identity(), folder.path());
+        let on = |platform, who| Image { labels: who, platform };
+        let (amd, arm) = ([("who", "amd")], [("who", "arm")]);
+        let index = registry.push_index("acme/api", "v1.0.0", &[on("linux/amd64", &amd), on("linux/arm64/v8", &arm)]);
+        let single = registry.push("acme/api", "v2.0.0", &on("linux/s390x", &amd));
+        let resolver = resolver(&registry, "");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let host = registry.host();
+        let facts = async |digest: &str| resolver.image(&host, "acme/api", digest, Asker::default(), deadline).await;
+        let told = |facts: &ImageFacts| {
+            let one = |one: &PlatformFacts| (one.platform.to_string(), one.labels["who"].clone());
+            facts.platforms.iter().map(one).collect::<Vec<_>>()
+        };
+        let pair = |platform: &str, who: &str| (platform.to_owned(), who.to_owned());
+        let several = facts(&index).await.unwrap();
+        assert_eq!(told(&several), [pair("linux/amd64", "amd"), pair("linux/arm64/v8", "arm")], "{flavour:?}");
+        // Of a child alone it is the same as of that child in its index.
+        let child = facts(several.platforms[1].digest.as_str()).await.unwrap();
+        assert_eq!(child.platforms[0].labels, several.platforms[1].labels);
+        assert_eq!(told(&facts(&single).await.unwrap()), [pair("linux/s390x", "amd")]);
+        let absent = facts(&format!("sha256:{}", "0".repeat(64))).await.unwrap_err();
+        assert_eq!(absent.kind, FailureKind::NotFoundOrNoAccess);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{Explanation, Fact, Written};
 use crate::cli::report::json::{FindingOutput, ObjectOutput, SCHEMA_VERSION, print};
 use crate::cli::report::{ObjectName, Place};
-use crate::policy::Source;
+use crate::policy::{Created, ImageFacts, ImageLabels, PlatformFacts, Source, Undecided};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,6 +26,7 @@ struct Output<'e> {
     findings: Vec<FindingOutput<'e>>,
     /// What was learned of the image's tag, and of tags that may carry the same digest.
     facts: Vec<FactOutput<'e>>,
+    images: Vec<ImageOutput<'e>>,
     notes: &'e [String],
     /// As admission writes it into Pods; null where it writes nothing.
     pinned: Option<&'e str>,
@@ -86,6 +88,43 @@ struct UndecidedOutput<'e> {
     message: &'e str,
 }
 
+/// What an image says of itself.
+#[derive(Serialize)]
+struct ImageOutput<'e> {
+    digest: &'e str,
+    platforms: Vec<PlatformOutput<'e>>,
+    undecided: Option<UndecidedOutput<'e>>,
+}
+
+#[derive(Serialize)]
+struct PlatformOutput<'e> {
+    platform: &'e str,
+    digest: &'e str,
+    /// RFC 3339; none where it does not say, or cannot be read.
+    created: Option<String>,
+    bases: Vec<&'e str>,
+    labels: &'e ImageLabels,
+}
+
+fn image<'e>(digest: &'e str, known: &'e Result<Arc<ImageFacts>, Undecided>) -> ImageOutput<'e> {
+    let platform = |one: &'e PlatformFacts| PlatformOutput {
+        platform: one.platform.as_str(),
+        digest: one.digest.as_str(),
+        created: matches!(one.created, Created::At(_)).then(|| one.created.to_string()),
+        bases: one.bases().collect(),
+        labels: &one.labels,
+    };
+    ImageOutput {
+        digest,
+        platforms: known.iter().flat_map(|image| &image.platforms).map(platform).collect(),
+        undecided: known.as_ref().err().map(undecided),
+    }
+}
+
+fn undecided(undecided: &Undecided) -> UndecidedOutput<'_> {
+    UndecidedOutput { id: undecided.failure.finding().code(), message: &undecided.detail }
+}
+
 fn fact(fact: &Fact) -> FactOutput<'_> {
     let known = fact.answer.as_ref().ok();
     FactOutput {
@@ -97,11 +136,7 @@ fn fact(fact: &Fact) -> FactOutput<'_> {
             Source::Stale(_) => "stale",
         }),
         moved_from: known.and_then(|known| Some(known.moved_from.as_ref()?.as_str())),
-        undecided: fact
-            .answer
-            .as_ref()
-            .err()
-            .map(|undecided| UndecidedOutput { id: undecided.failure.finding().code(), message: &undecided.detail }),
+        undecided: fact.answer.as_ref().err().map(undecided),
     }
 }
 
@@ -191,6 +226,7 @@ fn output<'e>(explanation: &'e Explanation<'_>) -> Output<'e> {
         policies: policies.collect(),
         findings: explanation.findings.iter().map(FindingOutput::new).collect(),
         facts: explanation.facts.iter().map(fact).collect(),
+        images: explanation.images.iter().map(|(digest, known)| image(digest, known)).collect(),
         notes: &explanation.notes,
         pinned: written.map(|pinned| pinned.reference.as_str()),
         decision: explanation.decision.name(),

@@ -1,11 +1,12 @@
 //! The explanation for people: one step a line, aligned.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::{Explanation, Fact, Pinned, Step, Written};
 use crate::cli::report::{Located, SHOWN_BYTES};
 use crate::image::{Reference, ReferenceError};
-use crate::policy::{About, Decision, Source, printable};
+use crate::policy::{About, Decision, ImageFacts, REVISION, SOURCE, Source, Undecided, VERSION_LABEL, printable};
 
 /// Writes the explanation.
 pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -16,6 +17,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &mut dyn Write) -> io::R
         Err(error) => unparsed(error, &mut lines)?,
     }
     explanation.facts.iter().try_for_each(|known| lines.line("fact", &fact(known)))?;
+    explanation.images.iter().try_for_each(|(digest, known)| said(digest, known, &mut lines))?;
     policies(explanation, &mut lines)?;
     explanation.notes.iter().try_for_each(|note| lines.line("note", note))?;
     match &explanation.pinned {
@@ -83,6 +85,28 @@ fn fact(fact: &Fact) -> String {
     let moved =
         known.moved_from.as_ref().map_or_else(String::new, |first| format!(", and was {first} when first seen"));
     format!("{tag} is {}{source}{moved}", known.digest)
+}
+
+/// What an image says of itself: one line a platform.
+fn said(digest: &str, known: &Result<Arc<ImageFacts>, Undecided>, lines: &mut Lines<'_>) -> io::Result<()> {
+    let image = match known {
+        Ok(image) => image,
+        Err(undecided) => {
+            let code = undecided.failure.finding().code();
+            return lines.line("fact", &format!("{digest}: {code} {}", undecided.detail));
+        }
+    };
+    for one in &image.platforms {
+        let labels = [("revision", REVISION), ("version", VERSION_LABEL), ("source", SOURCE)].into_iter();
+        let labels = labels.filter_map(|(name, label)| Some((name, one.labels.get(label)?.as_str())));
+        let bases = one.bases().map(|base| ("base", base));
+        let told = labels.chain(bases).map(|(name, text)| format!(", {name} {}", printable(text, SHOWN_BYTES)));
+        lines.line(
+            "fact",
+            &format!("{digest} on {}: created {}{}", one.platform, one.created, told.collect::<String>()),
+        )?;
+    }
+    Ok(())
 }
 
 /// Why it is no reference.

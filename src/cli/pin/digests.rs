@@ -88,7 +88,7 @@ fn told(question: Question, facts: &FactsFile) -> (Question, Result<DigestBuf, U
     let why = match facts.answer(&Lookup { name: &name, what }) {
         Answer::Digest(Ok(resolved)) => return (question, Ok(resolved.digest)),
         Answer::Digest(Err(undecided)) => undecided.detail,
-        Answer::Labels(_) | Answer::Tags(_) => "the facts answer something else".to_owned(),
+        Answer::Labels(_) | Answer::Image(_) | Answer::Tags(_) => "the facts answer something else".to_owned(),
     };
     (
         question,

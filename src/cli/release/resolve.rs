@@ -14,14 +14,12 @@ use crate::cli::{Exit, Surroundings};
 use crate::config::Overrides;
 use crate::document::Diagnostic;
 use crate::image::DigestBuf;
-use crate::policy::{Age, Answer, Asked, Budget, FactsFile, Lookup, printable};
+use crate::policy::{Age, Answer, Asked, Budget, FactsFile, Lookup, REVISION, printable};
 use crate::registry::{Failure, Inspection, Settings};
 use crate::release::{Change, Image, ImageChange, ReleaseFile, commit_in, is_commit};
 
 /// Images that are asked for at one time.
 const AT_ONCE: usize = 16;
-/// The label of the commit that an image was built from (OCI image specification, "Annotations").
-const REVISION: &str = "org.opencontainers.image.revision";
 
 /// Who is asked.
 #[derive(Debug, Args)]

@@ -1,12 +1,13 @@
 //! Rules: image globs of all of them as one automaton, tag classes and patterns, and what they accept as text.
 
 use super::channel::{self, ChannelRule, Hosts, Listed};
+use super::metadata::{self, Metadata};
 use super::problems::{check_pattern, inside, not_empty, not_supported, unknown_class};
 use super::{ClassNames, OwnClasses, Settings};
 use crate::document::{Reader, Spanned};
 use crate::image::{Class, GlobSet, ImageGlob, is_pattern};
 use crate::policy::Check;
-use crate::policy::file::{self, Match, Mode, OnUnresolved, Pin, Release, SameDigestAs, Text};
+use crate::policy::file::{self, Mode, OnUnresolved, Pin, Release, SameDigestAs, Text};
 use crate::policy::show::first_few;
 
 /// How many of a list a text shows.
@@ -30,6 +31,8 @@ pub(crate) struct Rule {
     pub channel: ChannelRule,
     /// Whether the governing release must contain the image.
     pub release: Release,
+    /// What an image must say of itself.
+    pub metadata: Option<Metadata>,
     pub mode: Option<Mode>,
     pub modes: CheckModes,
 }
@@ -120,6 +123,7 @@ pub(super) fn compile(
             name: rule.name.as_ref().map_or_else(|| number.clone(), |name| name.value.clone()),
             shown: rule.name.as_ref().map_or(number, |name| format!("rule {}", name.value)),
             channel: channel::compile(rule, lists_channel(&tags, classes), hosts, classes, settings, reader),
+            metadata: metadata::compile(rule, reader),
             tags,
             accepts,
             literal: hosts == Hosts::Literal,
@@ -174,12 +178,6 @@ fn check_rule_name(rule: &file::Rule, known: &[Rule], reader: &mut Reader<'_>) {
 /// Keys that a later version will know are refused, unless their value says that nothing is asked.
 fn refuse_later_keys(rule: &file::Rule, reader: &mut Reader<'_>) {
     let off = [
-        asked(rule.labels.as_ref(), |labels| labels.is_empty(), "labels"),
-        asked(rule.revision.as_ref(), |value| *value == Match::Ignore, "revision"),
-        asked(rule.version.as_ref(), |value| *value == Match::Ignore, "version"),
-        asked(rule.age.as_ref(), |_| false, "age"),
-        asked(rule.platforms.as_ref(), Vec::is_empty, "platforms"),
-        asked(rule.base_images.as_ref(), Vec::is_empty, "baseImages"),
         asked(rule.signatures.as_ref(), |_| false, "signatures"),
         asked(rule.attestations.as_ref(), |_| false, "attestations"),
     ];
@@ -205,7 +203,7 @@ fn refuse_facts(rule: &file::Rule, glob: &ImageGlob, reader: &mut Reader<'_>) {
         asked(rule.release.as_ref(), |release| *release == Release::Ignore, "release"),
         asked(rule.channel.as_ref(), |channel| !compares(channel), "channel"),
     ];
-    for (span, key) in keys.into_iter().flatten() {
+    for (span, key) in keys.into_iter().flatten().chain(metadata::keys(rule)) {
         let shown = shown(glob.as_str());
         let message = format!("the key '{key}' asks a registry, and '{shown}' does not spell its host out");
         let error = reader.error(span, message);
@@ -281,7 +279,7 @@ fn describe(name: &str, own: &OwnClasses) -> String {
 }
 
 /// A pattern for texts: as its author wrote it (it was checked to be ASCII), cut where it is long.
-fn shown(pattern: &str) -> String {
+pub(super) fn shown(pattern: &str) -> String {
     const MOST: usize = 60;
     let printable: String = pattern.chars().filter(|c| (' '..='~').contains(c)).collect();
     match printable.get(..MOST) {

@@ -164,6 +164,10 @@ impl Subject<'_> {
             }
             Check::Moved => tag.filter(|tag| may_move(lint, tag)).map(|tag| format!("`{tag}` is a tag that may move")),
             Check::Channel => no_channel(lint, rule, written, tag),
+            Check::Labels | Check::Revision | Check::Version | Check::Platforms | Check::Age | Check::BaseImages => {
+                let asks = rule.metadata.as_ref().is_some_and(|metadata| metadata.checks().any(|asked| asked == check));
+                (!asks).then(|| format!("{} asks nothing of the check '{}'", rule.shown, check.name()))
+            }
             _ => None,
         }
     }

@@ -1,10 +1,10 @@
-//! An image's configuration: its labels, and the machines that it is for.
+//! An image's configuration: its labels, when it was made, and the machines that it is for.
 
 use std::collections::BTreeMap;
 
 use super::json::{fields, malformed, typed};
 use super::manifest::Platform;
-use crate::policy::ImageLabels;
+use crate::policy::{Created, ImageLabels};
 use crate::registry::failure::Failure;
 
 /// Labels that an image may have.
@@ -29,6 +29,17 @@ pub(super) fn labels(body: &[u8]) -> Result<ImageLabels, Failure> {
         return Err(malformed("is an image with too many labels"));
     }
     Ok(labels.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
+}
+
+/// When an image was made (`created`). Another value than a text is one that cannot be read.
+///
+/// # Errors
+/// Protocol: it is no configuration.
+pub(super) fn created(body: &[u8]) -> Result<Created, Failure> {
+    let [created] = fields(body, ["created"])?;
+    let Some(created) = created.filter(|created| created.get() != "null") else { return Ok(Created::Absent) };
+    let text: Result<Option<String>, _> = typed(Some(created));
+    Ok(text.ok().flatten().map_or(Created::Unreadable, |text| Created::read(&text)))
 }
 
 /// `os/architecture[/variant]` of a configuration.
@@ -84,6 +95,21 @@ mod tests {
         let large = |bytes: usize| format!("{{\"config\":{{\"Labels\":{{\"k\":\"{}\"}}}}}}", "v".repeat(bytes - 1));
         assert!(labels(large(LABEL_BYTES).as_bytes()).is_ok());
         assert!(labels(large(LABEL_BYTES + 1).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn dates_are_read_or_told_as_unreadable() {
+        let read = |text: &str| created(text.as_bytes()).ok();
+        assert_eq!(read(r#"{"created":"1970-01-01T00:00:07.5Z"}"#), Some(Created::At(7)));
+        for absent in ["{}", r#"{"created":null}"#] {
+            assert_eq!(read(absent), Some(Created::Absent));
+        }
+        for unreadable in [r#"{"created":"yesterday"}"#, r#"{"created":7}"#, r#"{"created":{}}"#, r#"{"created":""}"#] {
+            assert_eq!(read(unreadable), Some(Created::Unreadable));
+        }
+        for malformed in ["<html>", r#"{"Created":"1970-01-01T00:00:07Z"}"#] {
+            assert_eq!(read(malformed), None);
+        }
     }
 
     #[test]

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::image::listed;
 use super::manifest::{Contents, contents};
 use super::{Asking, Remote, config, json};
 use crate::image::DigestBuf;
+use crate::policy::REVISION;
 use crate::registry::credentials::Login;
 use crate::registry::failure::Failure;
-
-/// The label of the commit that an image was built from (OCI image specification, "Annotations").
-const REVISION: &str = "org.opencontainers.image.revision";
 
 /// What a lock says of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +41,7 @@ impl Remote {
         let config = match contents(&top)? {
             Contents::Image { config } => config,
             Contents::Index(children) => {
+                let children = listed(&children)?;
                 for child in &children {
                     let Some(platform) = &child.platform else { continue };
                     // Of several for one platform (versions of Windows) runtimes try the first one first.

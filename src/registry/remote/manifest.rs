@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::json::{fields, malformed, typed};
 use super::{Head, Manifest};
-use crate::image::{Algorithm, Digest, DigestBuf};
+use crate::image::{Algorithm, Digest, DigestBuf, MAX_REFERENCE_BYTES};
 use crate::registry::client::Incoming;
 use crate::registry::failure::Failure;
 
@@ -41,7 +41,7 @@ const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// What is inside a manifest.
 pub(super) enum Contents<'a> {
-    /// An index's images, attestations left out.
+    /// An index's entries.
     Index(Vec<Child<'a>>),
     /// An image's configuration.
     Image {
@@ -50,12 +50,25 @@ pub(super) enum Contents<'a> {
     },
 }
 
-/// An image of an index.
+/// An entry of an index.
 pub(super) struct Child<'a> {
+    /// What it is.
+    pub role: Role,
     /// Of its manifest.
     pub digest: DigestBuf,
     /// For which machines it is, if the index says.
     pub platform: Option<Platform<'a>>,
+}
+
+/// What an entry of an index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The manifest of an image.
+    Image,
+    /// A manifest that is marked as belonging to an image: an attestation.
+    Attached,
+    /// Something else: an index, an artifact.
+    Other,
 }
 
 /// For which machines an image is.
@@ -73,6 +86,11 @@ impl Platform<'_> {
     /// Whether it is linux/amd64.
     pub fn is_common(&self) -> bool {
         self.os == "linux" && self.architecture == "amd64"
+    }
+
+    /// Whether it is for no machine at all, as BuildKit says of attestations.
+    pub fn is_unknown(&self) -> bool {
+        self.os == "unknown" && self.architecture == "unknown"
     }
 
     /// `linux/arm64/v8`.
@@ -152,12 +170,26 @@ pub(super) fn contents(manifest: &Manifest) -> Result<Contents<'_>, Failure> {
     }
 }
 
+/// An annotation of a manifest (OCI image specification, "Annotations"), if it has that.
+///
+/// # Errors
+/// Protocol: it is no text, longer than any name of an image, or there in several spellings.
+pub(super) fn annotation(manifest: &Manifest, name: &str) -> Result<Option<String>, Failure> {
+    let [annotations] = fields(&manifest.body, ["annotations"])?;
+    let Some(annotations) = annotations.filter(|annotations| annotations.get() != "null") else { return Ok(None) };
+    let value: Option<String> = typed(fields(annotations.get().as_bytes(), [name])?[0])?;
+    match value {
+        Some(value) if value.len() > MAX_REFERENCE_BYTES => Err(malformed("has an annotation that is too long")),
+        value => Ok(value),
+    }
+}
+
 /// Whether a media type is that of an index.
 fn is_index(media_type: &str) -> bool {
     matches!(media_type, DOCKER_LIST | OCI_INDEX)
 }
 
-/// The images of an index.
+/// The entries of an index.
 fn children(manifests: &RawValue) -> Result<Vec<Child<'_>>, Failure> {
     let entries: Vec<&RawValue> = typed(Some(manifests))?.unwrap_or_default();
     if entries.len() > CHILDREN {
@@ -172,9 +204,12 @@ fn children(manifests: &RawValue) -> Result<Vec<Child<'_>>, Failure> {
             Some(annotations) => fields(annotations.get().as_bytes(), [ATTACHED])?[0].is_some(),
             None => false,
         };
-        if !attached && matches!(media_type.as_str(), DOCKER_MANIFEST | OCI_MANIFEST) {
-            children.push(Child { digest, platform });
-        }
+        let role = match media_type.as_str() {
+            DOCKER_MANIFEST | OCI_MANIFEST if attached => Role::Attached,
+            DOCKER_MANIFEST | OCI_MANIFEST => Role::Image,
+            _ => Role::Other,
+        };
+        children.push(Child { role, digest, platform });
     }
     Ok(children)
 }

@@ -55,6 +55,7 @@ impl Ask for Remote {
             Ok(match kind {
                 Kind::Digest => Value::Digest(self.head(repository, item, &login, deadline).await?.digest),
                 Kind::Labels => Value::Labels(Arc::new(self.labels(repository, item, &login, deadline).await?)),
+                Kind::Image => Value::Image(Arc::new(self.image(repository, item, &login, deadline).await?)),
                 Kind::Tags => Value::Tags(Arc::new(self.tags(repository, &login, deadline).await?)),
             })
         })

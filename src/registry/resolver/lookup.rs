@@ -17,6 +17,7 @@ use crate::registry::cache::last_known::Who;
 use crate::registry::cache::{Key, KeyRef, Kind, Last, Memory, Outcome, Terms, is_denial};
 use crate::registry::credentials::{Identity, Login};
 use crate::registry::failure::{Failure, FailureKind};
+use crate::registry::remote::image::{AT_ONCE, PLATFORMS};
 
 /// Bytes of what is said of a fact that could not be had.
 const DETAIL_BYTES: usize = 300;
@@ -349,6 +350,8 @@ fn limit(kind: Kind, state: &State) -> Duration {
         Kind::Digest => 5,
         // Index, manifest, configuration; a token, a redirect.
         Kind::Labels => 8,
+        // The same for one platform, and the rest by twos, some side by side.
+        Kind::Image => 8 + 2 * u32::try_from(PLATFORMS / AT_ONCE).unwrap_or(u32::MAX),
         // Pages.
         Kind::Tags => 20,
     };
@@ -360,7 +363,7 @@ fn keep(kind: Kind, state: &State) -> Option<Duration> {
     let cache = &state.settings.cache;
     match kind {
         Kind::Digest => Some(cache.immutable_ttl.max(cache.floating_ttl).saturating_add(cache.stale_for)),
-        Kind::Labels => None,
+        Kind::Labels | Kind::Image => None,
         Kind::Tags => Some(cache.floating_ttl),
     }
 }

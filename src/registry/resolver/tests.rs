@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout};
 
 use super::ask::{Ask, Question, Reply};
 use super::{Asker, Description, Inspection, Resolver};
-use crate::image::DigestBuf;
+use crate::image::{DigestBuf, Platform};
 use crate::metrics::Metrics;
-use crate::policy::{Age, Asked, Budget, Facts, Lookup, Resolved, Undecided};
+use crate::policy::{Age, Asked, Budget, Facts, ImageFacts, Lookup, PlatformFacts, Resolved, Undecided};
 use crate::registry::cache::{Kind, Value};
 use crate::registry::credentials::Login;
 use crate::registry::failure::{Failure, FailureKind};
@@ -60,6 +60,11 @@ struct World {
 
 fn digest(digit: char) -> DigestBuf {
     DigestBuf::parse(&format!("sha256:{}", digit.to_string().repeat(64))).unwrap()
+}
+
+/// An image of one platform, whose digest has this one digit.
+fn image(digit: char) -> ImageFacts {
+    ImageFacts { platforms: vec![PlatformFacts::silent(Platform::common(), digest(digit))] }
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -106,6 +111,7 @@ impl Ask for Client {
             Ok(match question.kind {
                 Kind::Digest => Value::Digest(digest(digit)),
                 Kind::Labels => Value::Labels(Arc::new(BTreeMap::from([("label".to_owned(), digit.to_string())]))),
+                Kind::Image => Value::Image(Arc::new(image(digit))),
                 Kind::Tags => Value::Tags(Arc::new(vec![digit.to_string()])),
             })
         })
@@ -189,6 +195,7 @@ fn known(facts: &Facts, lookup: &Lookup<'_>) -> bool {
     match lookup.what {
         Asked::Digest { tag, .. } => facts.digest(lookup.name, tag).is_some(),
         Asked::Labels { digest } => facts.labels(lookup.name, digest).is_some(),
+        Asked::Image { digest } => facts.image(lookup.name, digest).is_some(),
         Asked::Tags => facts.tags(lookup.name).is_some(),
     }
 }

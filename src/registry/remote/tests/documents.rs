@@ -242,3 +242,111 @@ async fn platforms_are_those_of_all_images() {
         assert_eq!(platforms.ok().map(|platforms| platforms.join(" ")).as_deref(), expected);
     }
 }
+
+async fn facts(server: &Server, digest: &str) -> Result<crate::policy::ImageFacts, Failure> {
+    plain(server, |_| ()).image("a/b", digest, &Login::anonymous(), soon()).await
+}
+
+/// The facts in short: each platform with its label `who`, its base and when it was made.
+fn told(facts: &crate::policy::ImageFacts) -> String {
+    let one = |one: &crate::policy::PlatformFacts| {
+        let who = one.labels.get("who").map_or("", String::as_str);
+        format!("{} {who} {:?} {:?}", one.platform, one.base, one.created)
+    };
+    facts.platforms.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn an_image_is_told_on_every_platform_that_its_index_lists() {
+    let configs = ["arm", "amd"].map(|who| {
+        format!(
+            r#"{{"os":"linux","architecture":"{who}64","created":"1970-01-01T00:00:09Z","config":{{"Labels":{{"who":"{who}"}}}}}}"#
+        )
+    });
+    let [arm, amd] = configs.each_ref().map(|config| image(config));
+    let based = amd.replacen('{', r#"{"annotations":{"org.opencontainers.image.base.name":"base:1","x":"y"},"#, 1);
+    let on = |os: &str, architecture: &str| format!(r#","platform":{{"os":"{os}","architecture":"{architecture}"}}"#);
+    let (on_arm, unknown) = (on("linux", "arm64"), on("unknown", "unknown"));
+    let marked = r#","annotations":{"vnd.docker.reference.type":"attestation-manifest"}"#;
+    let nested = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{{"mediaType":"{INDEX}","digest":"{}"}}]}}"#,
+        sha256("x")
+    );
+    let arm_told = "linux/arm64 arm None At(9)";
+    let amd_told = r#"linux/amd64 amd Some("base:1") At(9)"#;
+    let both = format!("{arm_told}; {amd_told}");
+    let many = |count: usize| index(&vec![(arm.as_str(), on_arm.as_str()); count]);
+    let all = vec![arm_told; 32].join("; ");
+    let cases = [
+        (index(&[(&arm, &on_arm), (&based, "")]), Ok(both.as_str())),
+        (based.clone(), Ok(amd_told)),
+        // Attestations: nobody has them, and nobody asks for them.
+        (index(&[(&arm, &on_arm), ("gone", &format!("{unknown}{marked}")), ("gone", &unknown)]), Ok(arm_told)),
+        // A mark alone hides nothing that a machine would run.
+        (index(&[(&arm, &on_arm), (&based, marked)]), Ok(both.as_str())),
+        (index(&[(&arm, &on_arm), ("gone", "")]), Err(FailureKind::NotFoundOrNoAccess)),
+        (index(&[]), Err(FailureKind::Protocol)),
+        (index(&[("gone", &unknown)]), Err(FailureKind::Protocol)),
+        (index(&[(&arm, &on("", "arm64"))]), Err(FailureKind::Protocol)),
+        (nested, Err(FailureKind::Protocol)),
+        (index(&[(&arm, &on_arm)]).replacen(IMAGE, "application/vnd.example", 1), Err(FailureKind::Protocol)),
+        (image(r#"{"config":{}}"#), Err(FailureKind::NotFoundOrNoAccess)),
+        (many(32), Ok(all.as_str())),
+        (many(33), Err(FailureKind::Protocol)),
+    ];
+    for (top, expected) in cases {
+        let media_type = if top.contains("manifests") { INDEX } else { IMAGE };
+        let mut documents = vec![(media_type, top.clone())];
+        documents.extend([&arm, &based].map(|document| (IMAGE, document.clone())));
+        documents.extend(configs.iter().map(|config| ("application/octet-stream", config.clone())));
+        let server = holding(documents).await;
+        let got = facts(&server, &sha256(&top)).await;
+        assert_eq!(got.as_ref().map(told).as_deref().map_err(|failure| failure.kind), expected, "{top}");
+    }
+}
+
+#[tokio::test]
+async fn no_document_of_an_image_is_believed_without_its_hash() {
+    let (config, forged) = (r#"{"os":"linux","architecture":"amd64"}"#, r#"{"os":"linux","architecture":"arm64"}"#);
+    let (child, other) = (image(config), image(forged));
+    let top = index(&[(&child, "")]);
+    let digest = sha256(&top);
+    // Which of the three is another than it should be: none, the index, the manifest, the configuration.
+    for (wrong, fine) in [("", true), ("top", false), ("child", false), ("config", false)] {
+        let (top, child, other) = (top.clone(), child.clone(), other.clone());
+        let (digest_of_top, digest_of_child) = (sha256(&top), sha256(&child));
+        let server = Server::plain(move |seen, _| {
+            let said =
+                |media_type: &str, body: &str| answer("200 OK", &format!("Content-Type: {media_type}\r\n"), body);
+            match seen.line() {
+                line if line.contains(&digest_of_top) && wrong == "top" => said(INDEX, &index(&[(&other, "")])),
+                line if line.contains(&digest_of_top) => said(INDEX, &top),
+                line if line.contains(&digest_of_child) && wrong == "child" => said(IMAGE, &other),
+                line if line.contains(&digest_of_child) => said(IMAGE, &child),
+                _ => said("application/octet-stream", if wrong == "config" { forged } else { config }),
+            }
+        })
+        .await;
+        let got = facts(&server, &digest).await.map(|facts| told(&facts)).map_err(|failure| failure.kind);
+        let expected = if fine { Ok("linux/amd64  None Absent".to_owned()) } else { Err(FailureKind::Protocol) };
+        assert_eq!(got, expected, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_images_word_is_bounded_over_all_platforms() {
+    let config = |bytes: usize| {
+        format!(r#"{{"os":"linux","architecture":"amd64","config":{{"Labels":{{"k":"{}"}}}}}}"#, "v".repeat(bytes))
+    };
+    let config = config(250_000);
+    let child = image(&config);
+    for (children, fine) in [(4, true), (5, false)] {
+        let top = index(&vec![(child.as_str(), ""); children]);
+        let server = holding(vec![(INDEX, top.clone()), (IMAGE, child.clone()), ("x/y", config.clone())]).await;
+        let got = facts(&server, &sha256(&top)).await.map_err(|failure| failure.kind);
+        assert_eq!(
+            got.map(|facts| facts.platforms.len()),
+            if fine { Ok(children) } else { Err(FailureKind::Protocol) }
+        );
+    }
+}

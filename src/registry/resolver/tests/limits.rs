@@ -52,6 +52,16 @@ async fn a_review_has_so_many_lookups_and_those_from_memory_are_free() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_image_counts_as_one_lookup_however_many_platforms_it_has() {
+    let world = world(LookupLimits { per_review: 2, ..LookupLimits::default() }, None);
+    let lookups =
+        ["sha256:aa", "sha256:bb", "sha256:cc"].map(|digest| Lookup { name: NAME, what: Asked::Image { digest } });
+    let facts = world.ask_for(&lookups, Asker::default(), seconds(10)).await;
+    let answered = |digest| facts.image(NAME, digest).unwrap().is_ok();
+    assert_eq!(["sha256:aa", "sha256:bb", "sha256:cc"].map(answered), [true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_search_has_a_bound_of_its_own() {
     let world = world(LookupLimits { per_review: 3, ..LookupLimits::default() }, None);
     assert_eq!(burst(&world, 60, None, seconds(10)).await.0, 60);

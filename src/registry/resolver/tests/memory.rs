@@ -205,12 +205,13 @@ async fn a_tag_that_moved_is_told_unless_its_class_moves() {
 #[tokio::test(start_paused = true)]
 async fn labels_are_for_ever_and_lists_for_a_second() {
     let world = World::new(Does::Say('a'));
-    let all =
-        [Lookup { name: NAME, what: Asked::Labels { digest: "sha256:aa" } }, Lookup { name: NAME, what: Asked::Tags }];
-    for (passed, requests) in [(0, 2), (0, 0), (1, 1), (3600 * 24 * 30, 1)] {
+    let all = [Asked::Labels { digest: "sha256:aa" }, Asked::Image { digest: "sha256:aa" }, Asked::Tags]
+        .map(|what| Lookup { name: NAME, what });
+    for (passed, requests) in [(0, 3), (0, 0), (1, 1), (3600 * 24 * 30, 1)] {
         advance(seconds(passed)).await;
         let facts = world.ask_for(&all, Asker::default(), seconds(10)).await;
         assert_eq!(facts.labels(NAME, "sha256:aa").unwrap().as_ref().unwrap()["label"], "a");
+        assert_eq!(facts.image(NAME, "sha256:aa").unwrap().as_ref().unwrap().platforms[0].digest, digest('a'));
         assert_eq!(facts.tags(NAME).unwrap().as_ref().unwrap(), &["a"]);
         assert_eq!(world.registry.count(), requests, "after {passed} s");
     }
