@@ -13,6 +13,7 @@ mod change;
 
 mod diff;
 mod import;
+mod made;
 mod values;
 
 mod schema;
@@ -22,6 +23,7 @@ pub use check::commit_in;
 pub use diff::{Difference, ImageDifference, ValueDifference};
 pub use file::{Build, Origin, ReleaseFile, is_commit, is_name};
 pub use import::{Import, ImportTerms, Imported, import};
+pub use made::names_for;
 pub use model::{Image, Release};
 pub use schema::release_schema;
 pub use values::ValuesStyle;

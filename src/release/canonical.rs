@@ -43,7 +43,7 @@ pub(super) fn form(free: &[&Entry], images: &[(&str, &str, &Node)]) -> String {
     out
 }
 
-fn object<'n, T>(mut entries: Vec<(&'n str, T)>, out: &mut String, write: impl Fn(T, &mut String)) {
+fn object<T>(mut entries: Vec<(&str, T)>, out: &mut String, write: impl Fn(T, &mut String)) {
     entries.sort_by_key(|(key, _)| *key);
     out.push('{');
     for (at, (key, value)) in entries.into_iter().enumerate() {

@@ -445,10 +445,7 @@ pub fn is_name(name: &str) -> bool {
 fn unknown_keys(node: &Node, known: &[&'static str], reader: &mut Reader<'_>) {
     let Value::Map(entries) = &node.value else { return };
     for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-        let near = nearest(&entry.key, known).filter(|near| {
-            // Of short words most are near: `team` is not meant as `tag`.
-            near.len() > 4 || near.starts_with(&entry.key.to_lowercase()) || nearest_by_one(&entry.key, near)
-        });
+        let near = nearest(&entry.key, known).filter(|near| is_slip(&entry.key, near));
         if let Some(near) = near {
             let error = reader.error(entry.key_span.clone(), format!("unknown key '{}'", printable(&entry.key)));
             error.help.push(format!("did you mean '{near}'? a key of your own needs a name less like it"));
@@ -456,8 +453,12 @@ fn unknown_keys(node: &Node, known: &[&'static str], reader: &mut Reader<'_>) {
     }
 }
 
-fn nearest_by_one(key: &str, near: &str) -> bool {
-    strsim::damerau_levenshtein(&key.to_lowercase(), near) <= 1
+/// Whether a key is another by a slip of the hand, or the beginning of it. More than a letter or two is a word of its own:
+/// `team` is not meant as `tag`, nor `comment` as `commit`.
+fn is_slip(key: &str, near: &str) -> bool {
+    let key = key.to_lowercase();
+    let slips = if near.len() < 8 { 1 } else { 2 };
+    near.starts_with(&key) || strsim::damerau_levenshtein(&key, near) <= slips
 }
 
 fn missing<T>(root: &Node, key: &str, help: &str, reader: &mut Reader<'_>) -> Option<T> {

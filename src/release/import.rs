@@ -4,8 +4,8 @@ mod formats;
 
 use std::collections::BTreeMap;
 
-use super::{ReleaseFile, is_name};
-use crate::document::{Diagnostic, Node, Reader, Source, Span, Value, parse, printable, to_yaml};
+use super::{Image, ReleaseFile, is_name, names_for};
+use crate::document::{Diagnostic, Node, Reader, Source, Span, Value, parse, printable};
 use crate::image::{Class, DigestBuf, Reference, Refusal, TagFacts};
 
 /// A format that is read.
@@ -97,44 +97,34 @@ pub fn import(file_name: &str, text: &str, terms: ImportTerms<'_>) -> Result<Imp
         let told = format!("'{}' is not a release's name", printable(name));
         return Err(vec![Diagnostic::of_file(file_name, told).help("give one by `--name`: system-2026-01-11")]);
     }
-    let file = ReleaseFile::read(file_name, &written(name, &images))?;
-    let locked = file.release.images().iter().all(|image| image.digest.is_some());
-    let file = if locked { file.sealed(&[])? } else { file };
+    let file = ReleaseFile::made(file_name, name, &images)?;
     Ok(Import { format: contents.format, file, notes: contents.notes })
 }
 
-/// An image as it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    repository: String,
-    tag: Option<String>,
-    digest: Option<DigestBuf>,
-}
-
-/// The images by their names, and what was left out of them.
-fn images(contents: &Contents, reader: &mut Reader<'_>) -> (BTreeMap<String, Entry>, Vec<String>) {
+/// The images with their names, and what was left out of them.
+fn images(contents: &Contents, reader: &mut Reader<'_>) -> (Vec<Image>, Vec<String>) {
     let mut notes = Vec::new();
-    let mut images: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut images: BTreeMap<String, Image> = BTreeMap::new();
     for found in &contents.images {
-        let Some(entry) = entry(found, &mut notes, reader) else { continue };
-        if found.name.is_none() && images.values().any(|other| *other == entry) {
+        let Some(image) = image(found, &mut notes, reader) else { continue };
+        let same = |other: &Image| Image { name: String::new(), ..other.clone() } == image;
+        if found.name.is_none() && images.values().any(same) {
             continue;
         }
-        let names = names(found, &entry.repository);
-        let Some(name) = names.iter().find(|name| images.get(*name).is_none_or(|other| *other == entry)) else {
+        let names = names(found, &image.repository);
+        let Some(name) = names.iter().find(|name| images.get(*name).is_none_or(same)) else {
             let told = format!("another image is called '{}' already", names.first().map_or("", String::as_str));
-            reader
-                .error(found.span.clone(), told)
-                .help
-                .push("import one of them, and add the other by hand".to_owned());
+            let error = reader.error(found.span.clone(), told);
+            error.help.push("import one of them, and add the other by hand".to_owned());
             continue;
         };
-        images.insert(name.clone(), entry);
+        images.insert(name.clone(), Image { name: name.clone(), ..image });
     }
-    (images, notes)
+    (images.into_values().collect(), notes)
 }
 
-fn entry(found: &Found, notes: &mut Vec<String>, reader: &mut Reader<'_>) -> Option<Entry> {
+/// An image that has no name yet.
+fn image(found: &Found, notes: &mut Vec<String>, reader: &mut Reader<'_>) -> Option<Image> {
     let shown = printable(&found.image);
     let reference = match Reference::parse(&found.image) {
         Ok(reference) => reference,
@@ -182,14 +172,13 @@ fn entry(found: &Found, notes: &mut Vec<String>, reader: &mut Reader<'_>) -> Opt
         error.help.push("write the version that is meant".to_owned());
         return None;
     }
-    Some(Entry { repository, tag: kept.map(str::to_owned), digest })
+    Some(Image { repository, tag: kept.map(str::to_owned), digest, ..Image::default() })
 }
 
-/// What an image may be called, best first: as there, as its repository ends, and with more of that in front.
+/// What an image may be called, best first: as there, else after its repository.
 fn names(found: &Found, repository: &str) -> Vec<String> {
-    let parts: Vec<&str> = repository.split('/').skip(1).collect();
-    let ends = (1..=parts.len()).filter_map(|count| Some(parts.get(parts.len() - count..)?.join("-")));
-    found.name.clone().into_iter().chain(ends).map(|name| plain(&name)).filter(|name| is_name(name)).collect()
+    let named = found.name.as_deref().map(plain).filter(|name| is_name(name));
+    named.into_iter().chain(names_for(repository)).collect()
 }
 
 /// A name without what names may not have.
@@ -200,21 +189,6 @@ fn plain(name: &str) -> String {
         .collect::<String>()
         .trim_start_matches(['-', '.', '_'])
         .to_owned()
-}
-
-fn written(name: &str, images: &BTreeMap<String, Entry>) -> String {
-    let image = |(name, entry): (&String, &Entry)| {
-        let mut lines = format!("  {}:\n", crate::document::rendered_text(name, ""));
-        let tag = entry.tag.clone();
-        let digest = entry.digest.as_ref().map(ToString::to_string);
-        let pairs = [("repo", Some(entry.repository.clone())), ("tag", tag), ("digest", digest)];
-        for (key, value) in pairs.into_iter().filter_map(|(key, value)| Some((key, value?))) {
-            lines.push_str(&format!("    {key}: {}", to_yaml(&value.into())));
-        }
-        lines
-    };
-    let images: String = images.iter().map(image).collect();
-    format!("release: {}images:\n{images}", to_yaml(&name.into()))
 }
 
 /// The text of a key, if it is one.

@@ -368,3 +368,26 @@ fn standard_input_is_read_and_never_written() {
         (2, Some("error: standard input cannot be written: leave out --write, and the new text is printed"))
     );
 }
+
+#[test]
+fn fifty_images_cost_three_requests_each_and_a_check_one() {
+    let (scene, loopback) = scene();
+    let mut text = "release: large\nimages:\n".to_owned();
+    for number in 0..50 {
+        let repository = format!("acme/service-{number}");
+        push(&loopback, &repository, "v1.0.0", &number.to_string(), Some(COMMIT), &["linux/amd64", "linux/arm64"]);
+        text += &format!("  service-{number}: {{repo: r.example.com/{repository}, tag: v1.0.0}}\n");
+    }
+    scene.write("large.yaml", text.as_bytes());
+    for (arguments, requests) in [
+        (&["lock", "--write", "large.yaml"][..], 150),
+        (&["lock", "--check", "large.yaml"], 50),
+        (&["lock", "--write", "large.yaml"], 50),
+    ] {
+        let before = loopback.registry.requests();
+        let ran = release(&scene, arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{arguments:?}");
+        assert_eq!(loopback.registry.requests() - before, requests, "{arguments:?}");
+    }
+    assert_eq!(read(&scene, "large.yaml").matches("platforms: {linux/amd64: sha256:").count(), 50);
+}

@@ -12,6 +12,7 @@ use tagwarden::registry::{Asker, Description, FailureKind, Resolver};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::cli_support::Scene;
 use crate::https_support::now;
 use crate::registries::real::{Access, Flavour, Identity, Image, PASSWORD, Registry, image};
 use crate::registries::token_server::{Gives, TokenServer};
@@ -139,5 +140,42 @@ async fn tokens_are_had_from_the_server_that_the_registry_names() {
             .await
             .unwrap_err();
         assert_eq!(failure, FailureKind::Unauthorized, "a token that allows nothing: {flavour:?}");
+    }
+}
+
+#[test]
+fn a_release_is_locked_at_real_registries_and_again_nothing_changes() {
+    for flavour in BOTH {
+        let folder = TempDir::new().unwrap();
+        let registry = Registry::start(flavour, &Access::Open, &identity(), folder.path());
+        let revision = ("org.opencontainers.image.revision", "4f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a");
+        let labels = [revision];
+        let platforms = ["linux/amd64", "linux/arm64"].map(|platform| Image { labels: &labels, platform });
+        let index = registry.push_index("acme/api", "v2.0.0", &platforms);
+        let single = registry.push("acme/web", "v1.0.0", &image(&[("build", "1")]));
+        let host = registry.host();
+        let config =
+            format!("registries: [{{host: \"{host}\", private: true, ca: {}}}]\n", registry.authority().display());
+        let release = format!(
+            "release: r\nimages:\n  api: {{repo: \"{host}/acme/api\", tag: v2.0.0}}\n  web:\n    repo: {host}/acme/web\n    tag: v1.0.0 # ours\n"
+        );
+        let scene = Scene::new(&[("config.yaml", &config), ("r.yaml", &release)]);
+        let lock = |flag: &str| scene.run(&["release", "lock", "--config", "config.yaml", flag, "r.yaml"]);
+        assert_eq!(lock("--write").code, 0, "{flavour:?}");
+        let locked = std::fs::read_to_string(scene.path().join("r.yaml")).unwrap();
+        let shown = scene.run(&["release", "show", "--format", "json", "r.yaml"]).json();
+        let (api, web) = (&shown["images"][0], &shown["images"][1]);
+        assert_eq!((api["digest"].as_str(), api["commit"].as_str()), (Some(&*index), Some(revision.1)), "{flavour:?}");
+        let children: Vec<_> = api["platforms"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(children, ["linux/amd64", "linux/arm64"]);
+        assert_eq!(web["digest"].as_str(), Some(&*single));
+        assert!(locked.contains(&format!("    tag: v1.0.0 # ours\n    digest: {single}\n")), "{locked}");
+        assert_eq!((lock("--check").code, lock("--write").code), (0, 0));
+        assert_eq!(std::fs::read_to_string(scene.path().join("r.yaml")).unwrap(), locked);
+        // The tag moves: the lock is stale, and stays as it is.
+        let moved = registry.push("acme/web", "v1.0.0", &image(&[("build", "2")]));
+        assert_ne!(moved, single);
+        assert_eq!((lock("--check").code, lock("--write").code), (4, 4), "{flavour:?}");
+        assert_eq!(std::fs::read_to_string(scene.path().join("r.yaml")).unwrap(), locked);
     }
 }

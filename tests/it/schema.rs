@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tagwarden::document::{Source, parse};
 use tagwarden::policy::{PolicySet, Settings, policy_crd, policy_schema};
+use tagwarden::release::{ReleaseFile, release_schema};
 
 /// Documents that the schema lets through and only compiling refuses: a marker in the corpus says why.
 const COMPILE_ONLY: &str = "# only compiling knows:";
@@ -118,4 +119,47 @@ fn the_charts_custom_resource_is_the_one_that_is_printed() {
     );
     let ran = crate::cli_support::Scene::new(&[]).run(&["schema", "crd"]);
     assert_eq!(ran.stdout, printed);
+}
+
+#[test]
+fn the_schema_of_release_files_and_their_reader_agree() {
+    let schema = release_schema();
+    let validator = jsonschema::draft7::new(&schema).expect("the schema is valid draft-07");
+    let digest = format!("'sha256:{}'", "a".repeat(64));
+    let of_image = |image: &str| format!("release: r\nimages: {{app: {{{}}}}}\n", image.replace("DIGEST", &digest));
+    let texts = [
+        of_image("repo: ghcr.io/acme/app, tag: v1.2.3"),
+        of_image("repo: ghcr.io/acme/app, digest: DIGEST, commit: 4f2a1b0, team: {a: 1}"),
+        of_image("repo: ghcr.io/acme/app, tag: v1, build: {id: '1', tags: [v1]}, platforms: {linux/amd64: DIGEST}"),
+        of_image("repo: ghcr.io/acme/app, tag: v1")
+            + "own: {a: [1]}\nprevious: [q]\nsource: {repo: x, commit: 4f2a1b0}\n",
+        of_image("repo: ghcr.io/acme/app"),
+        of_image("tag: v1"),
+        of_image("repo: ghcr.io/acme/app, tag: 1.10"),
+        of_image("repo: ghcr.io/acme/app, tag: 'v 1'"),
+        of_image("repo: ghcr.io/acme/app, digest: 'sha256:1'"),
+        of_image("repo: ghcr.io/acme/app, tag: v1, commit: main"),
+        of_image("repo: ghcr.io/acme/app, tag: v1, build: {no: x}"),
+        of_image("repo: ghcr.io/acme/app, tag: v1, platforms: [DIGEST]"),
+        of_image("repo: ghcr.io/acme/app, tag: v1") + "previous: ['a b']\n",
+        of_image("repo: ghcr.io/acme/app, tag: v1") + "source: {branch: x}\n",
+        of_image("repo: ghcr.io/acme/app, tag: v1") + "id: x\n",
+        "release: a b\nimages: {app: {repo: ghcr.io/acme/app, tag: v1}}\n".to_owned(),
+        "release: r\nimages: {a b: {repo: ghcr.io/acme/app, tag: v1}}\n".to_owned(),
+        "release: r\nimages: {}\n".to_owned(),
+        "release: r\n".to_owned(),
+        "images: {app: {repo: ghcr.io/acme/app, tag: v1}}\n".to_owned(),
+        "[]\n".to_owned(),
+    ];
+    let mut valid = 0;
+    for text in &texts {
+        let (documents, _) = parse(&Source::new("r.yaml", text));
+        let by_schema = validator.is_valid(&documents[0].root.to_json());
+        let read = ReleaseFile::read("r.yaml", text);
+        assert_eq!(by_schema, read.is_ok(), "{text}\n{:?}", read.err());
+        valid += usize::from(by_schema);
+    }
+    assert_eq!(valid, 4, "each way to be wrong is one");
+    let printed = crate::cli_support::Scene::new(&[]).run(&["schema", "release"]);
+    assert_eq!((printed.code, printed.json()), (0, schema));
 }

@@ -244,6 +244,8 @@ fn bad_input_is_named_with_its_place_and_what_to_do() {
         ("{repo: ghcr.io/a/b, tag: v1, build: {id: 5}}", "expected a string, found the number 5; put it in quotes"),
         ("{repo: ghcr.io/a/b, tag: v1, tags: []}", "unknown key 'tags'; did you mean 'tag'?"),
         ("{repo: ghcr.io/a/b, tag: v1, digets: x}", "unknown key 'digets'; did you mean 'digest'?"),
+        ("{repo: ghcr.io/a/b, tag: v1, platfom: x}", "unknown key 'platfom'; did you mean 'platforms'?"),
+        ("{repo: ghcr.io/a/b, tag: v1, dig: x}", "unknown key 'dig'; did you mean 'digest'?"),
     ] {
         let told_now = of_image(&image.replace("DIGEST", &upper).replace("CHILD", &a));
         assert!(told_now.contains(told), "{image}\n{told_now}");
@@ -261,7 +263,7 @@ fn the_neighbours_of_what_is_refused_are_read() {
         format!("{{repo: ghcr.io/a/b, digest: '{a}', platforms: {{linux/amd64: '{b}'}}}}"),
         "{repo: ghcr.io/a/b, tag: 4f2a1b0, commit: 4f2a1b0c1}".to_owned(),
         format!("{{repo: ghcr.io/a/b, tag: git-{0}, commit: {0}}}", "4f2a".repeat(10)),
-        "{repo: ghcr.io/a/b, tag: v1, team: x, name: y, helm: {chart: z}}".to_owned(),
+        "{repo: ghcr.io/a/b, tag: v1, team: x, name: y, helm: {chart: z}, comment: c, build_id: d}".to_owned(),
     ] {
         assert_eq!(of_image(&image), "", "{image}");
     }
