@@ -322,33 +322,38 @@ impl<'x, 'p> Examination<'x, 'p> {
 
     /// Whether the image says of itself what the rule demands (TW400 to TW405).
     fn metadata(&mut self, metadata: &'p Metadata, outcome: &mut Outcome<'x, 'p>) {
-        let unknown = format!("what {} says of itself", self.shown());
         let (digest, ground) = match self.target() {
             None => return,
             Some(Ok(target)) => target,
-            Some(Err(cause)) => return self.all_undecided(metadata.checks(), outcome, &unknown, &cause),
+            Some(Err(cause)) => return self.all_undecided(metadata.checks(), outcome, &cause),
         };
         let image = match self.facts.image(&self.subject.name, digest.as_str()) {
             None => {
                 self.wants.push(Want::Image(Cow::Owned(digest.as_str().to_owned())));
                 let cause = self.missing();
-                return self.all_undecided(metadata.checks(), outcome, &unknown, &cause);
+                return self.all_undecided(metadata.checks(), outcome, &cause);
             }
             Some(Err(cause)) => {
-                return self.all_undecided(metadata.checks(), outcome, &unknown, &Cow::Borrowed(cause));
+                return self.all_undecided(metadata.checks(), outcome, &Cow::Borrowed(cause));
             }
             Some(Ok(image)) => image,
         };
-        let classes = built_in(&self.subject.reference.tag_facts(), &outcome.policy.classes);
-        let tag = self.subject.reference.tag().map(|tag| (tag, classes));
-        let seen = Seen { image, tag, rule: &outcome.ruling.1.shown, now: self.judge.request.now };
+        let facts = self.subject.reference.tag_facts();
+        let seen = Seen {
+            image,
+            tag: self.subject.reference.tag(),
+            suffix: facts.arch,
+            classes: built_in(&facts, &outcome.policy.classes),
+            rule: &outcome.ruling.1.shown,
+            now: self.judge.request.now,
+        };
         let found = seen.violations(metadata);
         if found.is_empty() {
             return;
         }
         match self.firm(ground) {
             Ok(()) => found.into_iter().for_each(|one| self.found(outcome, one.id, one.check, one.message, None)),
-            Err(cause) => self.all_undecided(found.iter().map(|one| one.check), outcome, &unknown, &cause),
+            Err(cause) => self.all_undecided(found.iter().map(|one| one.check), outcome, &cause),
         }
     }
 
@@ -461,15 +466,10 @@ impl<'x, 'p> Examination<'x, 'p> {
         outcome.findings.push(self.judge.finding(outcome.policy, rule, mode, violation, outcome.excusable));
     }
 
-    /// A question that stays open and that several checks ask.
-    fn all_undecided(
-        &self,
-        checks: impl Iterator<Item = Check>,
-        outcome: &mut Outcome<'x, 'p>,
-        unknown: &str,
-        cause: &Open<'x>,
-    ) {
-        checks.for_each(|check| self.undecided(outcome, check, unknown, cause.clone()));
+    /// What an image says of itself, which stays open for all of these checks.
+    fn all_undecided(&self, checks: impl Iterator<Item = Check>, outcome: &mut Outcome<'x, 'p>, cause: &Open<'x>) {
+        let unknown = format!("what {} says of itself", self.shown());
+        checks.for_each(|check| self.undecided(outcome, check, &unknown, cause.clone()));
     }
 
     /// A question that stays open; where several checks failed for the same reason, the strictest speaks for all.

@@ -34,8 +34,8 @@ pub fn check_labels(
     tag: Option<&str>,
     source: impl Fn(&str) -> Option<String>,
 ) -> Vec<LabelFinding> {
-    let tag = tag.map(|tag| (tag, TagFacts::of(tag).classes));
-    let seen = Seen { image, tag, rule: "", now: 0 };
+    let facts = tag.map(TagFacts::of).unwrap_or_else(TagFacts::digest_only);
+    let seen = Seen { image, tag, suffix: facts.arch, classes: facts.classes, rule: "", now: 0 };
     let mut findings = seen.violations(&Metadata::of_tag());
     let of_source = seen.grouped(&seen.all(), |one| match one.labels.get(SOURCE) {
         None => Some(absent(SOURCE)),
@@ -49,8 +49,11 @@ pub fn check_labels(
 /// An image as a rule looks at it.
 pub(super) struct Seen<'s> {
     pub image: &'s ImageFacts,
-    /// Its tag, and the built-in classes that it is of in this policy.
-    pub tag: Option<(&'s str, Classes)>,
+    pub tag: Option<&'s str>,
+    /// The architecture that the tag names.
+    pub suffix: Option<&'s str>,
+    /// The built-in classes that the tag is of in this policy.
+    pub classes: Classes,
     /// The rule for texts: `rule first-party`.
     pub rule: &'s str,
     pub now: Seconds,
@@ -60,7 +63,7 @@ impl<'s> Seen<'s> {
     /// Everything that is wrong, at most one finding a check, in the order of the ids.
     pub fn violations(&self, metadata: &Metadata) -> Vec<LabelFinding> {
         let judged = self.judged(&metadata.platforms);
-        let (base, classes) = self.plain_tag();
+        let (base, classes) = (self.plain_tag(), self.classes);
         let revision = (metadata.revision == Match::Match).then(|| {
             self.grouped(&judged, |one| wrong_revision(base, classes, one.labels.get(REVISION).map(String::as_str)))
         });
@@ -96,20 +99,15 @@ impl<'s> Seen<'s> {
 
     /// Those of the list that an image with this tag must be there for: all, or the ones of the tag's architecture.
     fn wanted<'l>(&self, listed: &'l [Platform]) -> impl Iterator<Item = &'l Platform> {
-        let suffix = self.suffix();
+        let suffix = self.suffix;
         listed.iter().filter(move |wanted| suffix.is_none_or(|suffix| wanted.is_of(suffix)))
     }
 
-    /// The architecture that the tag names.
-    fn suffix(&self) -> Option<&'s str> {
-        TagFacts::of(self.tag?.0).arch
-    }
-
-    /// The tag without its architecture, and its classes.
-    fn plain_tag(&self) -> (&'s str, Classes) {
-        let Some((tag, classes)) = self.tag else { return ("", Classes::default()) };
-        let suffix = self.suffix().map_or(0, |suffix| suffix.len() + 1);
-        (&tag[..tag.len() - suffix], classes)
+    /// The tag without its architecture; empty where there is none.
+    fn plain_tag(&self) -> &'s str {
+        let tag = self.tag.unwrap_or_default();
+        let base = self.suffix.and_then(|suffix| tag.strip_suffix(suffix)?.strip_suffix('-'));
+        base.unwrap_or(tag)
     }
 
     /// What is wrong on which of the platforms: each text with the platforms that it is about.
@@ -147,7 +145,7 @@ impl<'s> Seen<'s> {
             let names: Vec<&str> = self.image.platforms.iter().map(|one| one.platform.as_str()).collect();
             first_few(&names, SHOWN)
         };
-        if let Some(suffix) = self.suffix() {
+        if let Some(suffix) = self.suffix {
             let others = self.image.platforms.iter().filter(|one| !one.platform.is_of(suffix));
             let others: Vec<&str> = others.map(|one| one.platform.as_str()).collect();
             if !others.is_empty() {
@@ -218,10 +216,14 @@ fn wrong_version(tag: &str, classes: Classes, label: Option<&str>) -> Option<Str
     if label.is_empty() {
         return Some(format!("the label {VERSION} is empty"));
     }
-    let plain = |version: &'_ str| version.strip_prefix('v').unwrap_or(version).to_owned();
     let is_version = [Class::Release, Class::Prerelease, Class::Semver].iter().any(|class| classes.contains(*class));
-    (is_version && plain(label) != plain(tag))
+    (is_version && plain_version(label) != plain_version(tag))
         .then(|| format!("{}, and the tag is {}", is(VERSION, label), printable(tag, IMAGE_BYTES)))
+}
+
+/// A version without the `v` in front of it.
+fn plain_version(version: &str) -> &str {
+    version.strip_prefix('v').unwrap_or(version)
 }
 
 /// What is wrong with the name of a base image.
