@@ -36,6 +36,13 @@ fn every_example_lets_pass_and_refuses_what_it_says() {
                 if facts.exists() {
                     arguments.extend(["--facts", facts.to_str().unwrap()]);
                 }
+                // The release that governs; its name is the latest of them.
+                let mut releases =
+                    folder.join("releases").is_dir().then(|| entries(&folder.join("releases"))).unwrap_or_default();
+                releases.sort();
+                for release in releases.iter().rev() {
+                    arguments.extend(["--release", release.to_str().unwrap()]);
+                }
                 arguments.push(manifest.to_str().unwrap());
                 let ran = scene.run(&arguments);
                 assert_eq!((ran.code, ran.stderr.as_str()), (code, ""), "{name}/{file}: {}", ran.stdout);

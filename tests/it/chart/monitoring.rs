@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use tagwarden::metrics::{CacheResult, Metrics, Review};
+use tagwarden::metrics::{CacheResult, Metrics, ReleaseSource, Review};
 use tagwarden::policy::{Check, Decision, Mode};
 
 use super::render::{CHART, FULL, render, text_of, yaml};
@@ -191,6 +191,8 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     metrics.panicked();
     metrics.certificate_in_use(1);
     metrics.policies_judged(1, false);
+    let source = ReleaseSource { name: "d", releases: None, since: Some(1), is_current: true };
+    metrics.release_sources(std::iter::once(source));
     metrics.registry_request("registry.example.com", "ok", Duration::from_millis(1));
     metrics.cache_request(CacheResult::Hit);
     let text = metrics.text().unwrap();
@@ -201,10 +203,12 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
         let labels = labels.trim_end_matches('}').split(',').filter_map(|pair| pair.split_once('='));
         exported.entry(name.to_owned()).or_default().extend(labels.map(|(label, _)| label.to_owned()));
     }
-    // These two have values only where there are policies; metrics.rs has their labels.
-    for (name, labels) in
-        [("tagwarden_exception_expiry_timestamp_seconds", &["id"][..]), ("tagwarden_policy_info", &["policy", "hash"])]
-    {
+    // These have values only where there are policies or releases; metrics.rs has their labels.
+    for (name, labels) in [
+        ("tagwarden_exception_expiry_timestamp_seconds", &["id"][..]),
+        ("tagwarden_policy_info", &["policy", "hash"]),
+        ("tagwarden_release_info", &["source", "release", "id"]),
+    ] {
         assert!(text_of("src/metrics.rs").contains(&format!("\"{name}\"")));
         exported.insert(name.to_owned(), labels.iter().map(|&label| label.to_owned()).collect());
     }
