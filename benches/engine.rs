@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tagwarden::image::{DigestBuf, Platform};
 use tagwarden::policy::{
-    Answer, Asked, Created, Facts, ImageFacts, PlatformFacts, PolicySet, Resolved, Settings, Undecided, Verdict,
-    decide, gather,
+    Answer, Asked, Created, Facts, Governed, ImageFacts, PlatformFacts, PolicySet, Releases, Resolved, Settings,
+    Snapshots, Undecided, Verdict, decide, gather,
 };
 use tagwarden::review::{About, Considered, ExemptRequesters, Outcome, Workloads, answer, consider, read};
 
@@ -82,13 +82,15 @@ fn asked_review(
     set: &PolicySet,
     workloads: &Workloads,
     known: &[(&str, DigestBuf, Arc<ImageFacts>)],
+    releases: &Releases,
 ) -> Vec<u8> {
     let Ok(request) = read(body) else { return Vec::new() };
     let about = About::of(&request);
     let requesters = ExemptRequesters::default();
     let Considered::Judge(collected) = consider(&request, &about, workloads, &requesters) else { return Vec::new() };
     let images = collected.images();
-    let asked = about.policy_request(None, tagwarden::policy::Stage::Mutation, NOW);
+    let asked =
+        about.policy_request(None, releases.govern(Some("shop"), None), tagwarden::policy::Stage::Mutation, NOW);
     let plan = set.plan(&asked, &images);
     let absent = || Undecided::new(tagwarden::policy::Failure::Unreachable, "not known");
     let answer = |lookup: &tagwarden::policy::Lookup<'_>| match lookup.what {
@@ -123,16 +125,41 @@ fn metadata(criterion: &mut Criterion) {
     let known: Vec<_> =
         tags.iter().map(|tag| (*tag, remembered(tag))).map(|(tag, (digest, facts))| (tag, digest, facts)).collect();
     let mut group = criterion.benchmark_group("facts at hand");
-    for (name, keys) in [("pinned", ""), ("pinned, with all that images say of themselves", METADATA)] {
+    let releases = declared(&text, &known);
+    for (name, keys) in [
+        ("pinned", ""),
+        ("pinned, of one release", ", release: require"),
+        ("pinned, with all that images say of themselves", METADATA),
+    ] {
         let set = asking(keys);
-        let answered = asked_review(REVIEW, &set, &workloads, &known);
+        let answered = asked_review(REVIEW, &set, &workloads, &known, &releases);
         let answered = String::from_utf8_lossy(&answered);
         assert!(answered.contains("\"allowed\":true"), "the review is an allowed one: {answered}");
         group.bench_function(name, |bencher| {
-            bencher.iter(|| black_box(asked_review(black_box(REVIEW), &set, &workloads, &known)));
+            bencher.iter(|| black_box(asked_review(black_box(REVIEW), &set, &workloads, &known, &releases)));
         });
     }
     group.finish();
+}
+
+/// A release of the review's images among a hundred others.
+fn declared(text: &str, known: &[(&str, DigestBuf, Arc<ImageFacts>)]) -> Releases {
+    let mut file = "release: bench\nimages:\n".to_owned();
+    for number in 0..100 {
+        let _ = writeln!(file, "  other-{number}: {{repo: registry.example.com/other/{number}, tag: v1.0.0}}");
+    }
+    for image in text.split("\"image\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        let Some((repository, tag)) = image.split_once(':') else { continue };
+        let name = repository.rsplit('/').next().unwrap_or_default();
+        let Some((_, digest, _)) = known.iter().find(|(known, ..)| *known == tag) else { continue };
+        if !file.contains(&format!("  {name}: ")) {
+            let _ = writeln!(file, "  {name}: {{repo: {repository}, tag: \"{tag}\", digest: \"{digest}\"}}");
+        }
+    }
+    match Snapshots::read(&[("bench.yaml", file)]) {
+        Ok(snapshots) => Releases::everywhere("bench", snapshots),
+        Err(problems) => unreachable!("the bench's release is valid: {problems:?}"),
+    }
 }
 
 /// The whole way from bytes to bytes, as the server goes it.
@@ -141,7 +168,7 @@ fn review(body: &[u8], set: &PolicySet, workloads: &Workloads, requesters: &Exem
     let about = About::of(&request);
     let Considered::Judge(collected) = consider(&request, &about, workloads, requesters) else { return Vec::new() };
     let images = collected.images();
-    let asked = about.policy_request(None, tagwarden::policy::Stage::Admission, 0);
+    let asked = about.policy_request(None, Governed::default(), tagwarden::policy::Stage::Admission, 0);
     let verdict: Verdict<'_> = decide(set.plan(&asked, &images), &images, &Facts::default());
     answer(&about, Outcome::Judged(&verdict), Some(set), &[])
 }

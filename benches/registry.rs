@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use tagwarden::cli::{ExampleImage, ExampleRegistry};
 use tagwarden::config::{Config, Overrides};
 use tagwarden::metrics::Metrics;
-use tagwarden::policy::{Facts, PolicySet, Settings, Stage, decide};
+use tagwarden::policy::{Facts, Governed, PolicySet, Settings, Stage, decide};
 use tagwarden::registry::{Asker, Resolver};
 use tagwarden::review::{About, Considered, ExemptRequesters, Outcome, Workloads, answer, consider, read};
 use tokio::runtime::Runtime;
@@ -75,7 +75,7 @@ async fn review(body: &str, set: &PolicySet, resolver: Option<&Resolver>) -> Vec
     let about = About::of(&request);
     let Considered::Judge(collected) = consider(&request, &about, &workloads, &requesters) else { return Vec::new() };
     let images = collected.images();
-    let asked = about.policy_request(None, Stage::Admission, 0);
+    let asked = about.policy_request(None, Governed::default(), Stage::Admission, 0);
     let plan = set.plan(&asked, &images);
     let facts = match resolver {
         Some(resolver) => {
