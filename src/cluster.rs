@@ -2,8 +2,8 @@
 
 mod ask;
 mod authority;
+mod custom_objects;
 mod document;
-mod image_policies;
 mod inventory;
 mod leader;
 mod namespaces;
@@ -16,8 +16,8 @@ mod services;
 mod webhook_configurations;
 
 pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
+pub use custom_objects::{CustomObjects, Listing, StoredObject, StoredObjects};
 pub use document::{Document, Stored};
-pub use image_policies::{ImagePolicies, Listing, StoredPolicies, StoredPolicy};
 pub use inventory::{Inventory, LeftOut, OwnerName, RunningWorkload, Scope};
 pub use leader::{Leadership, Lease};
 pub use namespaces::Namespaces;

@@ -17,4 +17,4 @@ pub use change::{Change, ImageChange};
 pub use check::commit_in;
 pub use file::{Build, Origin, ReleaseFile, is_commit, is_name};
 pub use model::{Image, Release};
-pub use schema::release_schema;
+pub use schema::{release_schema, release_structure};
