@@ -93,7 +93,7 @@ fn releases_come_from_a_directory_or_from_objects() {
     assert_eq!(origin("{dir: a, objects: false}"), ReleaseOrigin::Directory("a".into()));
     assert_eq!(origin("{objects: true, current: r1}"), ReleaseOrigin::Objects);
     for (entry, place, problem, help) in [
-        ("{dir: a, objects: true}", "2:21", "'dir' and 'objects' both", "take one of the two out"),
+        ("{dir: a, objects: true}", "2:23", "'dir' and 'objects' both", "take one of the two out"),
         ("{objects: false}", "2:5", "neither 'dir' nor 'objects'", "`objects: true`"),
         ("{current: r1}", "2:5", "neither 'dir' nor 'objects'", "`dir: DIR`"),
         ("{dir: ''}", "2:11", "no directory", "name the directory"),
@@ -175,7 +175,7 @@ fn problems_name_the_place_and_the_remedy() {
         ("webhooks: {validating: \"\"}", "config.yaml:1:24: error: not the name of a webhook configuration"),
         ("webhooks: {mutating: Tagwarden}", "not the name of a webhook configuration"),
         ("webhooks: {validate: a}", "did you mean 'validating'?"),
-        ("releases: [{}]", "the key 'dir' is missing here"),
+        ("releases: [{}]", "config.yaml:1:12: error: neither 'dir' nor 'objects'"),
         ("releases: [{dir: \"\"}]", "config.yaml:1:18: error: no directory"),
         ("releases: [{dir: a, current: b, currentLabel: c}]", "both say which release governs"),
         ("releases: [{dir: a, currentLabel: c}]", "the namespace label 'c' is not trusted"),

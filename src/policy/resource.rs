@@ -67,8 +67,8 @@ pub fn policy_crd() -> Value {
 #[must_use]
 pub fn release_crd() -> Value {
     let id = text("The id of the version in force, as logs and metrics show it; none where no version is.");
-    let schema =
-        json!({"type": "object", "description": "A release of images.", "properties": {"spec": release_structure()}});
+    let schema = json!({"type": "object", "description": "A release of images.", "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {"spec": release_structure()}});
     let columns = vec![
         column("Release", "string", ".spec.release", "The name that people give it."),
         column("Id", "string", ".status.id", "The hash of what is in force."),

@@ -31,6 +31,10 @@ const ELSEWHERE: &[&str] = &[
 
 const OBJECTS: &[&str] = &["get,list,watch tagwarden.dev/imagepolicies", "patch tagwarden.dev/imagepolicies/status"];
 
+const RELEASES: &[&str] = &["get,list,watch tagwarden.dev/imagereleases", "patch tagwarden.dev/imagereleases/status"];
+
+const SAVED_RELEASES: &[&str] = &["get,update /configmaps[tagwarden-last-good-releases]"];
+
 const PULL_SECRETS: &[&str] = &["get /secrets", "get /serviceaccounts"];
 
 pub fn row_72_the_account_may_do_what_the_table_says(bed: &Bed) {
@@ -50,6 +54,11 @@ pub fn row_72_the_account_may_do_what_the_table_says(bed: &Bed) {
     let (own, elsewhere) = sweep(&merged(&base, &json!({"imagePolicies": {"enabled": true}})));
     same(&own, &[OWN, OBJECTS]);
     same(&elsewhere, &[ELSEWHERE, OBJECTS]);
+
+    let releases = json!({"imageReleases": {"enabled": true}, "releases": [{"objects": true}]});
+    let (own, elsewhere) = sweep(&merged(&base, &releases));
+    same(&own, &[OWN, RELEASES, SAVED_RELEASES]);
+    same(&elsewhere, &[ELSEWHERE, RELEASES]);
 
     let pull_secrets = json!({"pullSecrets": {"enabled": true, "namespaces": [shop]}});
     let (own, elsewhere) = sweep(&merged(&base, &pull_secrets));

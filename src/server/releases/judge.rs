@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::cluster::{StoredObject, StoredObjects};
-use crate::policy::{CustomKind, Snapshots};
+use crate::policy::{CustomKind, Snapshots, printable};
 use crate::release::Release;
 use crate::server::objects::{Force, MAX_BYTES, ObjectProblem, Standing, was_in_force};
 
 const KIND: CustomKind = CustomKind::ImageRelease;
+
+/// The keys of an object.
+const KEYS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
 
 /// A version of an object that has no errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,20 +99,20 @@ pub(in crate::server) fn stored(good: &GoodObjects) -> StoredObjects {
     good.iter().map(stored).collect()
 }
 
-/// The part of an object that is the author's.
-#[derive(Deserialize)]
-struct Document<'t> {
-    #[serde(borrow)]
-    spec: Option<&'t RawValue>,
-}
-
 /// The release of an object's text, and its `spec`.
 fn read(name: &str, text: &str) -> Result<(Release, String), Vec<ObjectProblem>> {
     if text.len() > MAX_BYTES {
         return Err(vec![ObjectProblem::too_large(KIND, name, text.len())]);
     }
-    let document: Document<'_> = serde_json::from_str(text).unwrap_or(Document { spec: None });
-    let Some(spec) = document.spec.map(RawValue::get) else {
+    let keys: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let unknown: Vec<_> = keys.keys().filter(|key| !KEYS.contains(&key.as_str())).collect();
+    if !unknown.is_empty() {
+        let help = || vec!["a release file stands under 'spec': move it there, or take it out".to_owned()];
+        let told =
+            |key: &&String| problem(name, "", format!("unknown key '{}' beside 'spec'", printable(key, 60)), help());
+        return Err(unknown.iter().map(told).collect());
+    }
+    let Some(spec) = keys.get("spec").map(|spec| spec.get()) else {
         let help = vec!["write the release file under 'spec'".to_owned()];
         return Err(vec![problem(name, "", "an ImageRelease without 'spec'".to_owned(), help)]);
     };

@@ -70,6 +70,11 @@ const SETS: &[(&str, &[&str])] = &[
     ("{certManager: {enabled: true}}", &["always", "other certificates"]),
     ("{tls: {existingSecret: x, caBundle: \"-----BEGIN CERTIFICATE-----\"}}", &["always", "other certificates"]),
     ("{imagePolicies: {enabled: true}}", &["always", "self-managed certificates", "imagePolicies"]),
+    ("{releases: [{configMap: system}]}", &["always", "self-managed certificates", "releases"]),
+    (
+        "{imageReleases: {enabled: true}, releases: [{objects: true}]}",
+        &["always", "self-managed certificates", "releases", "imageReleases"],
+    ),
     (
         "{pullSecrets: {enabled: true, namespaces: [shop]}}",
         &["always", "self-managed certificates", "pullSecrets.namespaces: [shop]"],

@@ -144,6 +144,14 @@ fn an_object_that_is_no_release_is_told_as_a_whole() {
         told(&judge(&objects(&[("one", empty)]), &GoodObjects::new()))
             .contains("ImageRelease one: an ImageRelease without 'spec'")
     );
+    let mut beside = object("u", 1, &spec("r1", "v1.0.0"));
+    beside.text = beside.text.replacen("{", "{\"images\":{},", 1);
+    let judged = judge(&objects(&[("one", beside)]), &GoodObjects::new());
+    assert!(
+        judged.snapshots.is_none() && told(&judged).contains("unknown key 'images' beside 'spec'"),
+        "{}",
+        told(&judged)
+    );
     let mut large = spec("r1", "v1.0.0");
     large["notes"] = json!("x".repeat(super::MAX_BYTES));
     let judged = judge(&objects(&[("one", object("u", 1, &large))]), &GoodObjects::new());
