@@ -71,8 +71,14 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["resolve", "--format", "table", "a.b/c"], "[possible values: plain, json]"),
         (&["explain"], "<IMAGE>"),
         (&["explain", "--format", "sarif", "a.b/c"], "[possible values: plain, json]"),
-        (&["schema", "crds"], "there is no such schema; use `policy`, `test`, `config`, `release` or `crd`"),
-        (&["schema", "polcy"], "there is no such schema; use `policy`, `test`, `config` or `crd`"),
+        (
+            &["schema", "crds"],
+            "there is no such schema; use `policy`, `test`, `config`, `release`, `crd` or `release-crd`",
+        ),
+        (
+            &["schema", "polcy"],
+            "there is no such schema; use `policy`, `test`, `config`, `release`, `crd` or `release-crd`",
+        ),
     ] {
         let ran = scene.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {}", ran.stderr);

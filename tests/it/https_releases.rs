@@ -1,5 +1,7 @@
 //! Releases of directories and of ImageRelease objects, as far as their API server has to misbehave on demand: not installed,
-//! gone, and what was saved unreadable. What a real one does with them is in tests/cluster/releases.rs.
+//! gone, and what was saved unreadable.
+//!
+//! What a real one does with them is in tests/cluster/releases.rs.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -228,7 +230,7 @@ async fn a_replica_that_has_not_read_its_releases_yet_is_not_ready() {
     api.say(SAVED, (0, Value::Null));
     let server = api.setup("[{dir: nowhere}]", Vec::new()).start();
     let readiness = told(&server, "cannot read nowhere").await;
-    assert!(readiness.contains("[-]releases"), "{readiness}");
+    assert!(readiness.contains("[-]releases"), "{readiness}\n{}", server.log.text());
     api.say(SAVED, failure(403, "Forbidden"));
     ready(&server).await;
     assert!(refused(&server, &app('a')).await.contains("TW302"), "nothing was saved, as far as can be known");

@@ -1,5 +1,7 @@
 //! From what ImageRelease objects say, and what was good of each last, to the releases that are loaded and what there is to
-//! tell. Nothing here reads, waits or remembers.
+//! tell.
+//!
+//! Nothing here reads, waits or remembers.
 
 use std::collections::BTreeMap;
 

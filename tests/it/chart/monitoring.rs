@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use tagwarden::metrics::{CacheResult, Metrics, Review};
+use tagwarden::metrics::{CacheResult, Metrics, ReleaseSource, Review};
 use tagwarden::policy::{Check, Decision, Mode};
 
 use super::render::{CHART, FULL, render, text_of, yaml};
@@ -193,6 +193,9 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     metrics.policies_judged(1, false);
     metrics.registry_request("registry.example.com", "ok", Duration::from_millis(1));
     metrics.cache_request(CacheResult::Hit);
+    let releases =
+        ReleaseSource { name: "releases", releases: None, since: Some(1), is_current: true, from_saved: false };
+    metrics.release_sources([releases].into_iter());
     let text = metrics.text().unwrap();
     let mut exported: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
