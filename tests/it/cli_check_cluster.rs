@@ -302,14 +302,18 @@ async fn releases_may_be_objects_of_the_cluster() {
     };
     let path = "/apis/tagwarden.dev/v1/imagereleases";
     let offline = ["--config", "config.yaml", "--offline"];
-    let script = shop().with(path, list(&[object("one", "r1", "v1.4.3")]));
-    let (ran, asked) = script.run_in(&files, &offline).await;
-    assert!(ran.code == 1 && ran.stdout.contains("error[TW301]") && ran.stdout.contains("release r1"), "{ran:?}");
-    assert!(ran.stdout.contains("2 images: 2 denied") && !ran.stderr.contains("not read here"), "{ran:?}");
+    let digest = |letter: &str| format!("sha256:{}", letter.repeat(64));
+    let locked = |letter: &str| {
+        json!({"metadata": {"name": "one", "uid": "one", "creationTimestamp": "2026-01-02T03:04:05Z"},
+            "spec": {"release": "r1", "images": {"api": {"repo": "registry.example.com/acme/api", "digest": digest(letter)}}}})
+    };
+    let image = format!("registry.example.com/acme/api@{}", digest("a"));
+    let shop = || Script::of(&["shop"]).with("/api/v1/pods", list(&[pod("shop", "api", None, &image)]));
+    let (ran, asked) = shop().with(path, list(&[locked("a")])).run_in(&files, &offline).await;
+    assert!(ran.code == 0 && ran.stdout.contains("0 denied") && ran.stderr.is_empty(), "{ran:?}");
     assert!(asked.iter().any(|asked| asked.starts_with(path)), "{asked:?}");
-    let script = shop().with(path, list(&[object("one", "r1", "v1.4.2")]));
-    let (ran, _) = script.run_in(&files, &offline).await;
-    assert!(ran.stdout.contains("2 images: 1 denied") && !ran.stdout.contains("TW30"), "{ran:?}");
+    let (ran, _) = shop().with(path, list(&[locked("b")])).run_in(&files, &offline).await;
+    assert!(ran.code == 1 && ran.stdout.contains("error[TW301]") && ran.stdout.contains("release r1"), "{ran:?}");
     let script = shop().with(path, list(&[object("one", "r1", "latest"), object("two", "r1", "v1.4.2")]));
     let (ran, _) = script.run_in(&files, &offline).await;
     let said = "error: ImageRelease one: spec.images.api.tag: the tag 'latest' moves";

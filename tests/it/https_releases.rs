@@ -1,7 +1,8 @@
 //! Releases of directories and of ImageRelease objects, as far as their API server has to misbehave on demand: not installed,
 //! gone, and what was saved unreadable.
 //!
-//! What a real one does with them is in tests/cluster/releases.rs.
+//! What a real one does with them is in tests/cluster/releases.rs. The double has to answer while a server starts, and that is
+//! waited for on a thread: so the tests have several.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -124,7 +125,7 @@ async fn told(server: &Server, words: &str) -> String {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_that_cannot_be_listed_let_nothing_in_and_what_is_known_serves_on() {
     let api = ApiServer::start().await;
     let server = api.setup("[{objects: true}]", Vec::new()).start();
@@ -154,7 +155,7 @@ async fn objects_that_cannot_be_listed_let_nothing_in_and_what_is_known_serves_o
     assert!(refused(&server, &app('b')).await.contains("TW301"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_object_is_told_by_its_path_and_does_not_stop_the_others() {
     let api = ApiServer::start().await;
     let mut bad = object("typo", &spec("r2", 'b'));
@@ -175,7 +176,7 @@ async fn a_bad_object_is_told_by_its_path_and_does_not_stop_the_others() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_with_errors_waits_for_what_was_saved_of_it_and_serves_that_until_it_is_good() {
     let api = ApiServer::start().await;
     api.say(SAVED, failure(500, "InternalError"));
@@ -207,7 +208,7 @@ async fn a_directory_with_errors_waits_for_what_was_saved_of_it_and_serves_that_
     assert_eq!(server.metric("tagwarden_releases_from_last_good{source=\"releases\"}").await, Some(0.0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_directory_does_not_get_what_was_saved_of_the_old_one() {
     let api = ApiServer::start().await;
     let files = json!([["r1.json", spec("r1", 'a').to_string()]]);
@@ -223,7 +224,7 @@ async fn another_directory_does_not_get_what_was_saved_of_the_old_one() {
     assert!(refused(&new, &app('a')).await.contains("TW302"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_has_not_read_its_releases_yet_is_not_ready() {
     let api = ApiServer::start().await;
     // Neither answered nor refused: the question is open.
@@ -236,7 +237,7 @@ async fn a_replica_that_has_not_read_its_releases_yet_is_not_ready() {
     assert!(refused(&server, &app('a')).await.contains("TW302"), "nothing was saved, as far as can be known");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_that_were_saved_serve_where_they_cannot_be_listed_and_the_list_goes_before_them() {
     let api = ApiServer::start().await;
     let item = json!({"name": "one", "created": "2026-01-02T03:04:05Z", "spec": spec("r1", 'a').to_string()});

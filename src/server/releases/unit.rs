@@ -233,7 +233,9 @@ impl Unit {
                 .push("there is no ImageRelease object: create one, or take the entry out of 'releases'".to_owned());
         }
         self.told = self.problems.iter().cloned().collect();
-        let since = crate::server::now();
+        // Where some are bad, what is in force is as old as it was before.
+        let before = self.good.as_ref().filter(|_| !problems.is_empty()).map(|good| good.since);
+        let since = before.unwrap_or_else(crate::server::now);
         let of = |snapshots| Good { snapshots: Arc::new(snapshots), since, saved: from_saved, texts: None };
         self.good = snapshots.map(of);
         self.is_awaited = false;
