@@ -2,9 +2,9 @@
 
 mod ask;
 mod authority;
+mod custom_objects;
 mod document;
 mod events;
-mod image_policies;
 mod inventory;
 mod leader;
 mod namespaces;
@@ -18,9 +18,9 @@ mod services;
 mod webhook_configurations;
 
 pub use authority::{AuthoritySecret, SecretData, StoredAuthority, Written};
+pub use custom_objects::{CustomObjects, Listing, StoredObject, StoredObjects};
 pub use document::{Document, Stored};
 pub use events::Events;
-pub use image_policies::{ImagePolicies, Listing, StoredPolicies, StoredPolicy};
 pub use inventory::{Inventory, LeftOut, OwnerName, RunningWorkload, Scope};
 pub use leader::{Leadership, Lease};
 pub use namespaces::Namespaces;

@@ -35,7 +35,7 @@ pub struct Config {
     pub policy_dirs: Vec<PathBuf>,
     /// Whether ImagePolicy objects of the cluster are policies too.
     pub policy_objects: bool,
-    /// Directories of release files, and which namespaces their releases govern; the first that fits holds.
+    /// Where releases are, and which namespaces they govern; the first that fits holds.
     pub releases: Vec<ReleaseSource>,
     /// What the engine needs.
     pub settings: Settings,
@@ -68,10 +68,29 @@ pub struct Config {
 /// Where releases come from, and for whom they are.
 #[derive(Clone, Debug)]
 pub struct ReleaseSource {
-    /// The directory of release files.
-    pub dir: PathBuf,
+    /// Where they are.
+    pub origin: ReleaseOrigin,
     /// For which namespaces, and which of them.
     pub choice: Choice,
+}
+
+/// Where releases are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReleaseOrigin {
+    /// In the release files of a directory.
+    Directory(PathBuf),
+    /// In ImageRelease objects of the cluster.
+    Objects,
+}
+
+/// For people, and for labels of metrics: the directory, or what kind of objects.
+impl fmt::Display for ReleaseOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReleaseOrigin::Directory(dir) => dir.display().fmt(f),
+            ReleaseOrigin::Objects => f.write_str("ImageRelease objects"),
+        }
+    }
 }
 
 /// The server's certificate and what clients must show.

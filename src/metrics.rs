@@ -55,6 +55,8 @@ pub struct Metrics {
     release_info: IntGaugeVec,
     release_reload: IntGaugeVec,
     release_loaded: GaugeVec,
+    releases_from_saved: IntGaugeVec,
+    releases_save_failures: IntCounter,
     exception_expiry: GaugeVec,
     certificate_expiry: Gauge,
     registry_requests: IntCounterVec,
@@ -89,17 +91,19 @@ impl CacheResult {
     }
 }
 
-/// A directory of release files, and what is in force of it.
+/// A source of releases, a directory or objects, and what is in force of it.
 #[derive(Clone, Copy, Debug)]
 pub struct ReleaseSource<'a> {
-    /// The directory.
+    /// The directory, or what kind of objects.
     pub name: &'a str,
     /// The releases in force.
     pub releases: Option<&'a Snapshots>,
     /// When they were read.
     pub since: Option<Seconds>,
-    /// Whether they are those of the directory as it stands.
+    /// Whether they are those of the source as it stands.
     pub is_current: bool,
+    /// Whether some of them were saved by another process.
+    pub from_saved: bool,
 }
 
 /// What one review came to, as far as it is counted.
@@ -195,13 +199,22 @@ impl Metrics {
             )?,
             release_reload: list.gauges(
                 "tagwarden_release_last_reload_successful",
-                "Whether the release files of a directory as they stand are in force.",
+                "Whether the releases of a source as they stand are in force.",
                 &["source"],
             )?,
             release_loaded: list.float_gauges(
                 "tagwarden_release_loaded_timestamp_seconds",
-                "When the releases of a directory that are in force were read; none where none ever were.",
+                "When the releases of a source that are in force were read; none where none ever were.",
                 &["source"],
+            )?,
+            releases_from_saved: list.gauges(
+                "tagwarden_releases_from_last_good",
+                "Whether releases that another process saved serve in the place of ones with errors.",
+                &["source"],
+            )?,
+            releases_save_failures: list.counter(
+                "tagwarden_release_last_good_save_failures_total",
+                "Attempts of the elected replica to save the releases in force that failed.",
             )?,
             exception_expiry: list.float_gauges(
                 "tagwarden_exception_expiry_timestamp_seconds",
@@ -335,14 +348,15 @@ impl Metrics {
         self.policies_from_saved.set(i64::from(from_saved));
     }
 
-    /// Shows what is in force of each directory of release files.
+    /// Shows what is in force of each source of releases.
     pub fn release_sources<'s>(&self, sources: impl Iterator<Item = ReleaseSource<'s>>) {
-        for gauges in [&self.release_info, &self.release_reload] {
+        for gauges in [&self.release_info, &self.release_reload, &self.releases_from_saved] {
             gauges.reset();
         }
         self.release_loaded.reset();
         for source in sources {
             self.release_reload.with_label_values(&[source.name]).set(i64::from(source.is_current));
+            self.releases_from_saved.with_label_values(&[source.name]).set(i64::from(source.from_saved));
             if let Some(since) = source.since {
                 self.release_loaded.with_label_values(&[source.name]).set(seconds(since));
             }
@@ -350,6 +364,11 @@ impl Metrics {
                 self.release_info.with_label_values(&[source.name, release.name(), release.id().as_str()]).set(1);
             }
         }
+    }
+
+    /// Counts an attempt to save the releases in force that failed.
+    pub fn releases_not_saved(&self) {
+        self.releases_save_failures.inc();
     }
 
     /// Shows that the configuration is in force as its file says, or that there is no file.

@@ -25,5 +25,5 @@ pub use file::{Build, Origin, ReleaseFile, is_commit, is_name};
 pub use import::{Import, ImportTerms, Imported, import};
 pub use made::names_for;
 pub use model::{Image, Release};
-pub use schema::release_schema;
+pub use schema::{release_schema, release_structure};
 pub use values::ValuesStyle;

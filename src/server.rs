@@ -13,11 +13,13 @@ mod health;
 mod history;
 mod home;
 mod mutate;
+mod objects;
 mod pins;
 mod policies;
 mod releases;
 mod reload;
 mod routes;
+mod saved;
 mod self_managed;
 mod slot;
 mod state;
@@ -39,6 +41,7 @@ use tokio::time::timeout;
 pub use ca_bundle::named as named_configurations;
 pub use health::EXPIRY_MARGIN;
 pub use policies::{PolicyProblems, of_files as policies_of_files};
+pub use releases::of_objects as releases_of_objects;
 pub use reload::Source;
 
 use self::accept::{Phase, Port, Security, Times};
@@ -46,6 +49,7 @@ use self::health::Health;
 use self::home::Home;
 use self::pins::Pins;
 use self::policies::{Outcome, Policies};
+use self::releases::ReleaseSources;
 use self::reload::{Reloader, times};
 use self::state::{Live, Parts, Shared};
 use crate::cluster::{Cluster, Namespaces, PullSecrets, WebhookConfigurations, own_namespace};
@@ -127,6 +131,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let home = cluster.as_ref().and_then(|cluster| Home::find(cluster, &config.tls.certificate));
     let policies = Policies::new(&config, cluster.as_ref(), home.as_ref(), &metrics);
     let mut policies = policies.map_err(StartError::Sentence)?;
+    let releases = ReleaseSources::new(&config, cluster.as_ref(), home.as_ref(), &metrics);
+    let releases = releases.map_err(StartError::Sentence)?;
     policies.changed();
     let judged = policies.judge(None, &config);
     if let (Outcome::Refused(judgement), None) = (&judged, &cluster) {
@@ -179,7 +185,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         times: Arc::new(ArcSwap::from_pointee(Times { header: HEALTH_IDLE, idle: HEALTH_IDLE, ..**times.load() })),
         metrics: None,
     };
-    let mut reloader = Reloader::new(Arc::clone(&shared), front, times, policies, certificate, source);
+    let mut reloader = Reloader::new(Arc::clone(&shared), front, times, policies, releases, certificate, source);
     reloader.settle(config, judged);
     let running = Running {
         webhook: local_address(&webhook)?,

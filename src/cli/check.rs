@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::engine::EngineArgs;
+use super::engine::{Elsewhere, EngineArgs};
 use super::facts::Learner;
 use super::files;
 use super::outputs::Outputs;
@@ -91,7 +91,8 @@ fn layout(text: &str) -> Result<PathPattern, String> {
 /// Judges everything there is, then prints; a broken file does not keep the others from being judged.
 pub(super) fn run(args: &CheckArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let live = args.live.reach()?;
-    let objects = |config: &Config| live.as_ref().map_or_else(|| Ok(Vec::new()), |live| live.policies(config));
+    let objects =
+        |config: &Config| live.as_ref().map_or_else(|| Ok(Elsewhere::default()), |live| live.elsewhere(config));
     let Some(engine) = args.engine.prepare_with(objects, surroundings)? else { return Ok(Exit::Error) };
     let Some(policies) = &engine.policies else {
         bail!("no policy to check against: name a directory of policy files with --policies DIR");

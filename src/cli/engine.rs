@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::facts::Origin;
 use super::{Surroundings, files, releases};
+use crate::cluster::StoredObjects;
 use crate::config::{Config, Overrides};
 use crate::document::{Color, Diagnostic, render};
 use crate::policy::{FactsFile, Labels, PolicySet, Releases, Settings, TrustedLabels};
@@ -58,18 +59,18 @@ impl EngineArgs {
 
     /// Reads configuration and policies. None, after every problem in them was written to standard error.
     pub fn prepare(&self, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Option<Engine>> {
-        self.prepare_with(|_| Ok(Vec::new()), surroundings)
+        self.prepare_with(|_| Ok(Elsewhere::default()), surroundings)
     }
 
-    /// The same with policies from elsewhere besides those of the directories, each with the name that it is shown by.
+    /// The same with what is elsewhere than in files.
     pub fn prepare_with(
         &self,
-        elsewhere: impl FnOnce(&Config) -> anyhow::Result<Vec<(String, String)>>,
+        elsewhere: impl FnOnce(&Config) -> anyhow::Result<Elsewhere>,
         surroundings: &mut Surroundings<'_>,
     ) -> anyhow::Result<Option<Engine>> {
         let overrides = Overrides { policy_dirs: self.policies.clone(), ..Overrides::default() };
         let Some(config) = configuration(self.config.as_deref(), &overrides, surroundings) else { return Ok(None) };
-        let elsewhere = elsewhere(&config)?;
+        let Elsewhere { policies: elsewhere, releases: objects } = elsewhere(&config)?;
         if config.policy_objects && elsewhere.is_empty() {
             let note = "note: policies.objects is on, and ImagePolicy objects are not read here; name their files by --policies";
             let _ = writeln!(surroundings.err, "{note}");
@@ -99,7 +100,9 @@ impl EngineArgs {
             (None, true) => Origin::Nowhere,
             (None, false) => Origin::Registries(config.registry),
         };
-        let Some(releases) = releases::read(&self.release, &config.releases, surroundings) else { return Ok(None) };
+        let Some(releases) = releases::read(&self.release, &config.releases, objects.as_ref(), surroundings) else {
+            return Ok(None);
+        };
         Ok(Some(Engine {
             policies,
             releases,
@@ -109,6 +112,15 @@ impl EngineArgs {
             origin,
         }))
     }
+}
+
+/// What is elsewhere than in files: objects of a cluster.
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    /// Policies, each with the name that it is shown by.
+    pub policies: Vec<(String, String)>,
+    /// ImageRelease objects; none: they are not read.
+    pub releases: Option<StoredObjects>,
 }
 
 /// What judging needs, ready to use.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Exit, Surroundings, written};
 use crate::config::config_schema;
-use crate::policy::{policy_crd, policy_schema, test_schema};
+use crate::policy::{CustomKind, policy_crd, policy_schema, release_crd, test_schema};
 use crate::release::release_schema;
 
 /// The arguments of `schema`.
@@ -15,10 +15,11 @@ use crate::release::release_schema;
                         The tests beside a policy:\n  tagwarden schema test > imagepolicytest-v1.schema.json\n\n\
                         The server's configuration file:\n  tagwarden schema config > config-v1.schema.json\n\n\
                         Release files:\n  tagwarden schema release > release-v1.schema.json\n\n\
-                        The CustomResourceDefinition of ImagePolicy objects:\n  \
-                        tagwarden schema crd | kubectl apply -f -")]
+                        The CustomResourceDefinitions of ImagePolicy and ImageRelease objects:\n  \
+                        tagwarden schema crd | kubectl apply -f -\n  \
+                        tagwarden schema release-crd | kubectl apply -f -")]
 pub struct SchemaArgs {
-    /// Which format: `policy`, `test`, `config`, `release`, or `crd` for the CustomResourceDefinition
+    /// Which format: `policy`, `test`, `config`, `release`, or `crd` and `release-crd` for the CustomResourceDefinitions
     #[arg(value_name = "FORMAT", default_value = "policy", value_parser = format)]
     format: Format,
 }
@@ -30,7 +31,7 @@ enum Format {
     Test,
     Config,
     Release,
-    Crd,
+    Crd(CustomKind),
 }
 
 fn format(name: &str) -> Result<Format, String> {
@@ -39,8 +40,12 @@ fn format(name: &str) -> Result<Format, String> {
         "test" => Ok(Format::Test),
         "config" => Ok(Format::Config),
         "release" => Ok(Format::Release),
-        "crd" => Ok(Format::Crd),
-        _ => Err("there is no such schema; use `policy`, `test`, `config`, `release` or `crd`".to_owned()),
+        _ => {
+            let kinds = [CustomKind::ImagePolicy, CustomKind::ImageRelease];
+            kinds.into_iter().find(|kind| kind.schema() == name).map(Format::Crd).ok_or_else(|| {
+                "there is no such schema; use `policy`, `test`, `config`, `release`, `crd` or `release-crd`".to_owned()
+            })
+        }
     }
 }
 
@@ -51,7 +56,8 @@ pub(super) fn run(args: &SchemaArgs, surroundings: &mut Surroundings<'_>) -> any
         Format::Test => test_schema(),
         Format::Config => config_schema(),
         Format::Release => release_schema(),
-        Format::Crd => policy_crd(),
+        Format::Crd(CustomKind::ImagePolicy) => policy_crd(),
+        Format::Crd(CustomKind::ImageRelease) => release_crd(),
     };
     let printed = writeln!(surroundings.out, "{schema:#}").and_then(|()| surroundings.out.flush());
     written(printed, Exit::Clean)

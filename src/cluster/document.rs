@@ -51,8 +51,21 @@ impl Document {
     /// # Errors
     /// One sentence, as for [`Document::read`]; or somebody else wrote at the same time.
     pub async fn write(&self, bytes: Vec<u8>) -> Result<Stored, String> {
+        self.update(|_| Ok(bytes)).await
+    }
+
+    /// The same, where what is to be written depends on what is there (none: nothing is).
+    ///
+    /// # Errors
+    /// One sentence, as for [`Document::write`]; or what `change` says.
+    pub async fn update(
+        &self,
+        change: impl FnOnce(Option<&[u8]>) -> Result<Vec<u8>, String>,
+    ) -> Result<Stored, String> {
         let known = self.ask(self.api.get_opt(self.name)).await?;
-        if known.as_ref().and_then(held).is_some_and(|held| held.0 == bytes) {
+        let there = known.as_ref().and_then(held).map(|held| held.0.as_slice());
+        let bytes = change(there)?;
+        if there == Some(bytes.as_slice()) {
             return Ok(Stored::Already);
         }
         let document = BTreeMap::from([(KEY.to_owned(), ByteString(bytes))]);

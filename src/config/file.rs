@@ -9,12 +9,14 @@ use crate::policy::{Mode, NoPolicy, NonCanonicalHost};
 pub(super) type Text = Spanned<String>;
 
 object! {
-    /// A directory of release files, and the namespaces that its releases govern.
+    /// Where releases are, a directory or ImageRelease objects, and the namespaces that they govern.
     pub struct Release {
         /// The namespaces: include AND NOT exclude AND selector; omitted: every one.
         namespaces: "namespaces" => Option<Namespaces>,
         /// A directory of release files (*.yaml, *.yml, *.json; not searched recursively): a mounted ConfigMap, say.
-        dir: "dir" => Text,
+        dir: "dir" => Option<Text>,
+        /// Whether the releases are the cluster's ImageRelease objects; in the place of dir.
+        objects: "objects" => Option<Spanned<bool>>,
         /// The name of the release that governs; omitted: the one that no other lists as previous.
         current: "current" => Option<Text>,
         /// The namespace label whose value names the release that governs; in the place of current.
@@ -46,7 +48,7 @@ object! {
         /// Pinning.
         mutation: "mutation" => Option<Mutation>,
         /// Which release governs which namespace; the first entry that is about a namespace holds.
-        releases: "releases" => Option<Vec<Release>>,
+        releases: "releases" => Option<Vec<Spanned<Release>>>,
         /// The history of releases: what ran where, from when to when.
         history: "history" => Option<History>,
         /// Reading pull secrets.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::file::{ConfigFile, Text};
 use super::values::{Interval, Size};
-use super::{CertificateSource, Config, History, Limits, Log, Overrides, ReleaseSource, Webhooks, file, tls};
+use super::{
+    CertificateSource, Config, History, Limits, Log, Overrides, ReleaseOrigin, ReleaseSource, Webhooks, file, tls,
+};
 use crate::document::{Diagnostic, Read, Reader, Source, Spanned, Value, parse};
 use crate::policy::{Choice, TrustedLabels};
 use crate::review::{ExemptRequesters, WorkloadKind, Workloads};
@@ -192,18 +194,36 @@ fn owners(written: Vec<Spanned<file::Controller>>, reader: &mut Reader<'_>) -> V
 }
 
 /// Where releases come from. After the labels that are trusted are known.
-fn releases(written: Vec<file::Release>, config: &mut Config, reader: &mut Reader<'_>) {
+fn releases(written: Vec<Spanned<file::Release>>, config: &mut Config, reader: &mut Reader<'_>) {
     for one in written {
-        if one.dir.value.is_empty() {
-            reader
-                .error(one.dir.span.clone(), "no directory")
-                .help
-                .push("name the directory of release files".to_owned());
-        }
-        let (named, label) = (one.current.as_ref(), one.current_label.as_ref());
-        let choice = Choice::compile(one.namespaces.as_ref(), named, label, &config.settings, reader);
-        config.releases.push(ReleaseSource { dir: one.dir.value.into(), choice });
+        let origin = release_origin(&one, reader);
+        let entry = one.value;
+        let (named, label) = (entry.current.as_ref(), entry.current_label.as_ref());
+        let choice = Choice::compile(entry.namespaces.as_ref(), named, label, &config.settings, reader);
+        config.releases.extend(origin.map(|origin| ReleaseSource { origin, choice }));
     }
+}
+
+/// A directory or objects, exactly one of them.
+fn release_origin(one: &Spanned<file::Release>, reader: &mut Reader<'_>) -> Option<ReleaseOrigin> {
+    let (span, problem, help) = match (&one.value.dir, &one.value.objects) {
+        (Some(dir), None | Some(Spanned { value: false, .. })) if !dir.value.is_empty() => {
+            return Some(ReleaseOrigin::Directory(dir.value.clone().into()));
+        }
+        (None, Some(Spanned { value: true, .. })) => return Some(ReleaseOrigin::Objects),
+        (Some(_), Some(objects)) if objects.value => {
+            (objects.span.clone(), "'dir' and 'objects' both say where the releases are", "take one of the two out")
+        }
+        (Some(dir), _) => (dir.span.clone(), "no directory", "name the directory of release files"),
+        (None, _) => {
+            let end = reader.source.end_on_first_line(&one.span);
+            let help =
+                "name a directory of release files by `dir: DIR`, or write `objects: true` for ImageRelease objects";
+            (one.span.start..end, "neither 'dir' nor 'objects' says where the releases are", help)
+        }
+    };
+    reader.error(span, problem).help.push(help.to_owned());
+    None
 }
 
 /// # Errors

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CertificateSource, Config, History, LogFormat, Overrides, SelfManaged, Webhooks, config_schema};
+use super::{
+    CertificateSource, Config, History, LogFormat, Overrides, ReleaseOrigin, SelfManaged, Webhooks, config_schema,
+};
 use crate::policy::{Mode, NoPolicy, TrustedLabels};
 use crate::registry::{ConfiguredCredentials, Helper};
 
@@ -36,7 +38,7 @@ mutation: {owners: [{group: argoproj.io, kind: Rollout}]}
 releases:
   - {dir: one, namespaces: {include: ["shop-*"]}, current: system-1}
   - {dir: two, currentLabel: environment}
-  - {dir: three}
+  - {objects: true}
 history: {enabled: true, file: /var/lib/tagwarden/history.jsonl}
 pullSecrets: {enabled: true}
 references: {nonCanonicalHost: normalise}
@@ -61,8 +63,8 @@ fn every_key_is_read() {
     let webhooks =
         Webhooks { validating: Some("tagwarden".to_owned()), mutating: Some("tagwarden.mutating".to_owned()) };
     assert_eq!(config.webhooks, webhooks);
-    let dirs: Vec<_> = config.releases.iter().map(|source| source.dir.display().to_string()).collect();
-    assert_eq!(dirs, ["one", "two", "three"]);
+    let origins: Vec<_> = config.releases.iter().map(|source| source.origin.to_string()).collect();
+    assert_eq!(origins, ["one", "two", "ImageRelease objects"]);
     let newest: Vec<_> = config.releases.iter().map(|source| source.choice.wants_newest()).collect();
     assert_eq!(newest, [false, false, true]);
     assert_eq!(config.policy_dirs, [PathBuf::from("one"), PathBuf::from("two")]);
@@ -87,6 +89,23 @@ fn every_key_is_read() {
     assert_eq!(config.shutdown_delay, Duration::ZERO);
     assert_eq!(config.max_connection_age, Duration::from_secs(60));
     assert_eq!(config.log.format, Some(LogFormat::Json));
+}
+
+#[test]
+fn releases_come_from_a_directory_or_from_objects() {
+    let written = |entry: &str| read(&format!("releases:\n  - {entry}\n"));
+    let origin = |entry: &str| written(entry).unwrap().releases[0].origin.clone();
+    assert_eq!(origin("{dir: a, objects: false}"), ReleaseOrigin::Directory("a".into()));
+    assert_eq!(origin("{objects: true, current: r1}"), ReleaseOrigin::Objects);
+    for (entry, place, problem, help) in [
+        ("{dir: a, objects: true}", "2:23", "'dir' and 'objects' both", "take one of the two out"),
+        ("{objects: false}", "2:5", "neither 'dir' nor 'objects'", "`objects: true`"),
+        ("{current: r1}", "2:5", "neither 'dir' nor 'objects'", "`dir: DIR`"),
+        ("{dir: ''}", "2:11", "no directory", "name the directory"),
+    ] {
+        let told = written(entry).unwrap_err().to_string();
+        assert!(told.contains(place) && told.contains(problem) && told.contains(help), "{entry}: {told}");
+    }
 }
 
 #[test]
@@ -161,7 +180,7 @@ fn problems_name_the_place_and_the_remedy() {
         ("webhooks: {validating: \"\"}", "config.yaml:1:24: error: not the name of a webhook configuration"),
         ("webhooks: {mutating: Tagwarden}", "not the name of a webhook configuration"),
         ("webhooks: {validate: a}", "did you mean 'validating'?"),
-        ("releases: [{}]", "the key 'dir' is missing here"),
+        ("releases: [{}]", "config.yaml:1:12: error: neither 'dir' nor 'objects'"),
         ("releases: [{dir: \"\"}]", "config.yaml:1:18: error: no directory"),
         ("releases: [{dir: a, current: b, currentLabel: c}]", "both say which release governs"),
         ("releases: [{dir: a, currentLabel: c}]", "the namespace label 'c' is not trusted"),

@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use crate::document::schema_of;
+use crate::document::{schema_of, structural_schema_of};
 
 /// The JSON Schema (draft-07) of release files.
 #[must_use]
 pub fn release_schema() -> Value {
     schema_of::<ReleaseDocument>("release-v1.schema.json", "Release")
+}
+
+/// The same as a structural schema, for the `spec` of an object of the cluster: unknown keys are kept everywhere, and what
+/// is wrong with them the reader says.
+#[must_use]
+pub fn release_structure() -> Value {
+    structural_schema_of::<ReleaseDocument>()
 }
 
 /// Which images a system consists of, each at one version. Further keys are sections of your own (an experiment's

@@ -26,6 +26,7 @@ pub struct Readiness {
     not_after: AtomicI64,
     policies: AtomicBool,
     problems: ArcSwap<Vec<String>>,
+    releases_awaited: AtomicBool,
     release_problems: ArcSwap<Vec<String>>,
     namespaces: Namespaces,
     ca_bundle: ArcSwap<CaBundle>,
@@ -59,6 +60,7 @@ impl Readiness {
             not_after: AtomicI64::new(i64::MIN),
             policies: AtomicBool::new(false),
             problems: ArcSwap::default(),
+            releases_awaited: AtomicBool::new(false),
             release_problems: ArcSwap::default(),
             namespaces,
             ca_bundle: ArcSwap::from_pointee(CaBundle::Unasked),
@@ -86,6 +88,11 @@ impl Readiness {
     /// Release files are not in force as they stand, because of these problems. None: all are.
     pub fn releases_refused(&self, problems: Vec<String>) {
         self.release_problems.store(Arc::new(problems));
+    }
+
+    /// Whether some source of releases, or what was saved of it, has not been read yet.
+    pub fn releases_awaited(&self, awaited: bool) {
+        self.releases_awaited.store(awaited, Ordering::Release);
     }
 
     /// The API server does not trust our certificate yet, for this reason. From the first time on it is waited for.
@@ -124,8 +131,13 @@ impl Readiness {
                 met: self.policies.load(Ordering::Acquire),
                 detail: self.problems.load().join("\n"),
             },
-            // Whoever needs a release is told so; the others are served.
-            Condition { name: "releases", met: true, detail: self.release_problems.load().join("\n") },
+            // Where there is none, whoever needs one is told so, and the others are served. But a replica that has not asked
+            // yet must not refuse what all others let in.
+            Condition {
+                name: "releases",
+                met: !self.releases_awaited.load(Ordering::Acquire),
+                detail: self.release_problems.load().join("\n"),
+            },
             Condition { name: "namespaces", met: self.namespaces.synced(), detail: String::new() },
             Condition {
                 name: "serving",
@@ -236,6 +248,16 @@ mod tests {
         assert!(ready(&readiness, NOW), "the old policies are still in force");
         readiness.ending();
         assert!(!ready(&readiness, NOW));
+    }
+
+    #[test]
+    fn row_55_releases_that_are_awaited_are_waited_for_and_ones_with_errors_are_not() {
+        let readiness = fit();
+        readiness.releases_awaited(true);
+        assert!(!ready(&readiness, NOW));
+        readiness.releases_awaited(false);
+        readiness.releases_refused(vec!["r.yaml:1:1: error".to_owned()]);
+        assert!(ready(&readiness, NOW));
     }
 
     #[test]

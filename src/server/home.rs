@@ -21,8 +21,8 @@ impl Home {
     pub fn find(cluster: &Cluster, certificate: &CertificateSource) -> Option<Self> {
         let Some(namespace) = own_namespace() else {
             tracing::warn!(
-                "POD_NAMESPACE is not set: the key of pins, last-known digests and last good policies are not shared with other \
-                 replicas, and no replica writes what one is elected for"
+                "POD_NAMESPACE is not set: the key of pins, last-known digests, last good policies and releases are not shared \
+                 with other replicas, and no replica writes what one is elected for"
             );
             return None;
         };

@@ -8,25 +8,22 @@ mod files;
 mod judge;
 mod last_good;
 mod problem;
-mod status;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 pub(super) use self::files::Files;
 use self::files::Texts;
-use self::judge::{Judged, LastGood, Sources, Standing};
+use self::judge::{Judged, LastGood, Sources};
 use self::problem::Problem;
-use self::status::Standings;
 use super::home::Home;
+use super::objects::{Standing, Standings, WatchedObjects};
 use super::state::Shared;
-use crate::cluster::{Cluster, ImagePolicies, Leadership, Listing, StoredPolicies};
+use crate::cluster::{Cluster, Leadership, Listing, StoredObjects};
 use crate::config::Config;
 use crate::document::Diagnostic;
 use crate::metrics::Metrics;
-use crate::policy::{PolicySet, Settings};
+use crate::policy::{CustomKind, PolicySet, Settings};
 
 /// Policies that do not compile: every problem, and the texts to show them in.
 #[derive(Clone, Debug)]
@@ -43,7 +40,7 @@ pub(super) struct Policies {
     cluster: Option<Cluster>,
     /// Says whether this replica writes statuses; none: nobody does.
     leadership: Option<Leadership>,
-    objects: Option<Objects>,
+    objects: Option<WatchedObjects>,
     saved: last_good::Read,
     saved_seen: bool,
     save: last_good::Save,
@@ -80,14 +77,6 @@ fn problems_of(problems: Vec<Problem>, texts: &Texts) -> PolicyProblems {
     PolicyProblems { problems: problems.collect(), texts: texts.clone() }
 }
 
-/// Objects under watch.
-struct Objects {
-    listing: watch::Receiver<Listing>,
-    /// What was seen of them last.
-    seen: Listing,
-    standings: watch::Sender<Standings>,
-}
-
 /// What the sources came to.
 pub(super) enum Outcome {
     /// A set that is to be in force, whatever is wrong beside it.
@@ -101,7 +90,7 @@ pub(super) enum Outcome {
 /// What is to be told and remembered of a judgement.
 pub(super) struct Judgement {
     judged: Judged,
-    objects: Arc<StoredPolicies>,
+    objects: Arc<StoredObjects>,
     objects_from: ObjectsFrom,
 }
 
@@ -126,7 +115,7 @@ impl Policies {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, String> {
         let (saved, save) = last_good::keep(home, metrics);
-        let saved_seen = saved.borrow().is_some();
+        let saved_seen = saved.borrow().known().is_some();
         let mut policies = Policies {
             files: Files::new(&config.policy_dirs),
             cluster: cluster.cloned(),
@@ -159,25 +148,17 @@ impl Policies {
                     .to_owned(),
             );
         };
-        let policies = ImagePolicies::watched(cluster);
-        let (standings, judged) = watch::channel(Standings::default());
-        if let Some(leadership) = &self.leadership {
-            tokio::spawn(status::keep(policies.clone(), judged, leadership.clone()));
-        }
-        let listing = policies.listing();
-        self.objects = Some(Objects { listing, seen: Listing::default(), standings });
+        let watched = WatchedObjects::begin(cluster, CustomKind::ImagePolicy, self.leadership.as_ref());
+        self.objects = Some(watched);
         Ok(())
     }
 
     /// Waits until objects, or what was saved, say something new.
     pub async fn stirred(&mut self) {
         let objects = async {
-            let changed = match &mut self.objects {
-                Some(objects) => objects.listing.changed().await.is_ok(),
-                None => false,
-            };
-            if !changed {
-                std::future::pending().await
+            match &mut self.objects {
+                Some(objects) => objects.stirred().await,
+                None => std::future::pending().await,
             }
         };
         let saved = async {
@@ -194,8 +175,8 @@ impl Policies {
     /// Whether any source says something else than the last time.
     pub fn changed(&mut self) -> bool {
         let files = self.files.changed();
-        let objects = self.objects.as_mut().is_some_and(Objects::changed);
-        let saved = !self.saved_seen && self.saved.borrow().is_some();
+        let objects = self.objects.as_mut().is_some_and(WatchedObjects::changed);
+        let saved = !self.saved_seen && self.saved.borrow().known().is_some();
         self.saved_seen |= saved;
         files || objects || saved
     }
@@ -212,13 +193,12 @@ impl Policies {
 
     /// Judges the sources under a configuration, with these directories if they are others.
     pub fn judge(&self, moved: Option<&Files>, config: &Config) -> Outcome {
-        let listing =
-            self.objects.as_ref().filter(|_| config.policy_objects).map(|objects| objects.listing.borrow().clone());
-        let saved = self.saved.borrow().clone();
+        let listing = self.objects.as_ref().filter(|_| config.policy_objects).map(WatchedObjects::listing);
+        let saved = self.saved.borrow().known().cloned();
         let (objects, objects_from) = match listing {
             None => (None, ObjectsFrom::Cluster),
-            Some(Listing { policies: Some(listed), .. }) => (Some(listed), ObjectsFrom::Cluster),
-            Some(Listing { policies: None, problem }) => {
+            Some(Listing { objects: Some(listed), .. }) => (Some(listed), ObjectsFrom::Cluster),
+            Some(Listing { objects: None, problem }) => {
                 // A replica that starts while they cannot be listed must not be missing for that.
                 let stand_in = saved.as_deref().filter(|saved| !saved.objects.is_empty());
                 if let (Some(saved), Some(problem)) = (stand_in, &problem) {
@@ -316,9 +296,9 @@ impl Policies {
         problems_of(judgement.judged.problems.clone(), self.files.texts())
     }
 
-    fn publish(&self, objects: Arc<StoredPolicies>, by_name: BTreeMap<String, Standing>, set_in_force: bool) {
+    fn publish(&self, objects: Arc<StoredObjects>, by_name: BTreeMap<String, Standing>, set_in_force: bool) {
         if let Some(watched) = &self.objects {
-            watched.standings.send_replace(Standings { objects, by_name, set_in_force });
+            watched.publish(Standings { objects, by_name, set_in_force });
         }
     }
 
@@ -344,25 +324,4 @@ impl Judgement {
         let names = || in_force.into_iter().flat_map(PolicySet::policies).map(|(name, _)| name);
         self.judged.lost.iter().any(|lost| names().any(|name| name == lost))
     }
-}
-
-impl Objects {
-    /// Whether policies have changed since the last time, or what keeps them from being listed; statuses do not count.
-    fn changed(&mut self) -> bool {
-        let now = self.listing.borrow_and_update().clone();
-        let changed = match (&now.policies, &self.seen.policies) {
-            (Some(now), Some(seen)) => !Arc::ptr_eq(now, seen) && differ(now, seen),
-            (None, None) => now.problem != self.seen.problem,
-            _ => true,
-        };
-        self.seen = now;
-        changed
-    }
-}
-
-fn differ(now: &StoredPolicies, seen: &StoredPolicies) -> bool {
-    now.len() != seen.len()
-        || now.iter().zip(seen.iter()).any(|((name, policy), (other, seen))| {
-            name != other || policy.uid != seen.uid || policy.generation != seen.generation || policy.text != seen.text
-        })
 }

@@ -1,173 +1,209 @@
-//! The releases in force: read from their directories again whenever these change; a bad version never replaces a good one.
+//! The releases in force: from directories and from ImageRelease objects, read again whenever these change.
 //!
-//! The unit is the directory: releases name each other, so half of an old state and half of a new one are neither.
+//! A bad version never replaces a good one: for a directory the unit is the whole, for objects the object. What was good is
+//! in this process' memory, and at start what the elected replica saved. What is wrong is told in the log, in metrics, by
+//! `/readyz?verbose` and in the objects' status.
 
-use std::path::Path;
+mod judge;
+mod last_good;
+mod unit;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::judge::{GoodObjects, judge};
+use self::last_good::{InForce, ObjectsInForce};
+use self::unit::Unit;
+use super::home::Home;
+use super::objects::WatchedObjects;
 use super::state::Shared;
-use crate::config::{Config, ReleaseSource};
-use crate::document::Diagnostic;
-use crate::policy::{Loaded, Releases, SEVERAL, Seconds, Snapshots};
-use crate::watch::{Contents, Target, Watch};
+use crate::cluster::{Cluster, Leadership, StoredObjects};
+use crate::config::{Config, ReleaseOrigin, ReleaseSource};
+use crate::metrics::Metrics;
+use crate::policy::{CustomKind, Loaded, Releases, SEVERAL, Snapshots};
 
-/// The directories of release files, and what was good of each last.
+/// Where releases come from, what was good of each last, and for whom they are.
 pub(super) struct ReleaseSources {
-    sources: Vec<Source>,
+    cluster: Option<Cluster>,
+    /// Says whether this replica writes statuses; none: nobody does.
+    leadership: Option<Leadership>,
+    choices: Vec<ReleaseSource>,
+    units: BTreeMap<ReleaseOrigin, Unit>,
+    saved: last_good::Read,
+    save: last_good::Save,
+    /// Whether each source has said something once.
+    answered: bool,
 }
 
-/// One directory, and for whom its releases are.
-struct Source {
-    of: ReleaseSource,
-    /// The directory as it is shown.
-    name: String,
-    watch: Watch,
-    good: Option<Good>,
-    /// Why the directory as it stands is not in force, or was not read yet.
-    problem: Option<String>,
-}
-
-/// Releases without errors.
-#[derive(Clone)]
-struct Good {
-    snapshots: Arc<Snapshots>,
-    /// When they were read.
-    since: Seconds,
+/// The releases of ImageRelease objects, as a server that starts now would load them.
+///
+/// # Errors
+/// Every problem of every object, a line each.
+pub fn of_objects(objects: &StoredObjects) -> Result<Snapshots, Vec<String>> {
+    let judged = judge(objects, &GoodObjects::new());
+    match judged.snapshots {
+        Some(snapshots) if judged.problems.is_empty() => Ok(snapshots),
+        None if judged.problems.is_empty() => Err(vec!["there is no ImageRelease object in the cluster".to_owned()]),
+        _ => Err(judged.problems.iter().map(ToString::to_string).collect()),
+    }
 }
 
 impl ReleaseSources {
-    /// The directories that the configuration names, each read once.
-    pub fn new(config: &Config) -> Self {
-        let mut sources = ReleaseSources { sources: Vec::new() };
+    /// The sources that the configuration names: directories are read once, objects and what was saved are on their way.
+    ///
+    /// # Errors
+    /// One sentence: objects are named as a source, and there is no cluster.
+    pub fn new(
+        config: &Config,
+        cluster: Option<&Cluster>,
+        home: Option<&Home>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, String> {
+        let (saved, save) = last_good::keep(home, metrics);
+        let mut sources = ReleaseSources {
+            cluster: cluster.cloned(),
+            leadership: home.map(|home| home.leadership.clone()),
+            choices: Vec::new(),
+            units: BTreeMap::new(),
+            saved,
+            save,
+            answered: false,
+        };
+        sources.fits(config)?;
         sources.follow(config);
-        sources
+        Ok(sources)
     }
 
-    /// Takes the directories of another configuration; what is known of one that stays is kept.
-    pub fn follow(&mut self, config: &Config) {
-        let mut before = std::mem::take(&mut self.sources);
-        for of in &config.releases {
-            let kept = before.iter().position(|source| source.of.dir == of.dir).map(|at| before.swap_remove(at));
-            let mut source = match kept {
-                Some(kept) => Source { of: of.clone(), ..kept },
-                None => Source::new(of.clone()),
-            };
-            source.poll();
-            self.sources.push(source);
+    /// # Errors
+    /// One sentence: a configuration names objects as a source, and there is no cluster.
+    pub fn fits(&self, config: &Config) -> Result<(), String> {
+        let objects = |source: &ReleaseSource| source.origin == ReleaseOrigin::Objects;
+        match config.releases.iter().position(objects) {
+            Some(at) if self.cluster.is_none() => Err(format!(
+                "'releases[{at}].objects: true' needs a cluster: name a directory by 'dir' in its place, or serve without \
+                 --no-cluster and --dev"
+            )),
+            _ => Ok(()),
         }
     }
 
-    /// Looks at all directories; says whether any changed.
+    /// Takes the sources of another configuration; what is known of one that stays is kept.
+    pub fn follow(&mut self, config: &Config) {
+        let mut before = std::mem::take(&mut self.units);
+        for source in &config.releases {
+            let origin = &source.origin;
+            if !self.units.contains_key(origin) {
+                let unit = before.remove(origin).unwrap_or_else(|| self.unit(origin));
+                self.units.insert(origin.clone(), unit);
+            }
+        }
+        self.choices.clone_from(&config.releases);
+        self.poll();
+    }
+
+    fn unit(&self, origin: &ReleaseOrigin) -> Unit {
+        let leadership = self.leadership.as_ref();
+        let watched = self.cluster.as_ref().filter(|_| *origin == ReleaseOrigin::Objects);
+        Unit::of(origin, watched.map(|cluster| WatchedObjects::begin(cluster, CustomKind::ImageRelease, leadership)))
+    }
+
+    /// Waits until objects, or what was saved, say something new.
+    pub async fn stirred(&mut self) {
+        let objects = async {
+            match self.units.get_mut(&ReleaseOrigin::Objects) {
+                Some(unit) => unit.stirred().await,
+                None => std::future::pending().await,
+            }
+        };
+        let saved = async {
+            if self.saved.changed().await.is_err() {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = objects => {}
+            () = saved => {}
+        }
+    }
+
+    /// Looks at all sources; says whether any has something new.
     pub fn poll(&mut self) -> bool {
-        self.sources.iter_mut().map(Source::poll).fold(false, |any, changed| any | changed)
+        let saved = self.saved.borrow().clone();
+        let mut any = false;
+        for (origin, unit) in &mut self.units {
+            if unit.poll(&saved) {
+                any = true;
+                let newest = self.choices.iter().any(|source| source.origin == *origin && source.choice.wants_newest());
+                tell(unit, newest);
+            }
+        }
+        any
     }
 
     /// Puts what is good in force, and says so everywhere.
-    pub fn take(&self, shared: &Shared) {
-        let choices = self.sources.iter().map(|source| (source.of.choice.clone(), source.loaded()));
+    pub fn take(&mut self, shared: &Shared) {
+        let unread = || Loaded::Never("the releases are not read yet".to_owned());
+        let loaded = |source: &ReleaseSource| self.units.get(&source.origin).map_or_else(unread, Unit::loaded);
+        let choices = self.choices.iter().map(|source| (source.choice.clone(), loaded(source)));
         shared.releases.store(Arc::new(Releases::new(choices.collect())));
-        // Several entries may name one directory; it is told of once.
-        let first = |source: &&Source| {
-            self.sources.iter().find(|other| other.name == source.name).is_some_and(|f| std::ptr::eq(f, *source))
-        };
-        let has_problem =
-            |name: &str| self.sources.iter().any(|source| source.name == name && source.problem.is_some());
-        shared.metrics.release_sources(self.sources.iter().filter(first).map(|source| crate::metrics::ReleaseSource {
-            name: &source.name,
-            releases: source.good.as_ref().map(|good| &*good.snapshots),
-            since: source.good.as_ref().map(|good| good.since),
-            is_current: !has_problem(&source.name),
+        self.answered |= !self.units.values().any(|unit| unit.is_awaited);
+        shared.readiness.releases_awaited(!self.answered);
+        let told: Vec<(&Unit, Vec<String>)> =
+            self.units.iter().map(|(origin, unit)| (unit, self.problems(origin, unit))).collect();
+        shared.metrics.release_sources(told.iter().map(|(unit, problems)| crate::metrics::ReleaseSource {
+            name: &unit.name,
+            releases: unit.good.as_ref().map(|good| &*good.snapshots),
+            since: unit.good.as_ref().map(|good| good.since),
+            is_current: problems.is_empty() && !unit.is_awaited,
+            from_saved: unit.good.as_ref().is_some_and(|good| good.saved),
         }));
-        let problem = |source: &Source| source.problem.as_ref().map(|problem| format!("{}: {problem}", source.name));
-        let mut problems: Vec<String> = self.sources.iter().filter_map(problem).collect();
-        problems.dedup();
-        shared.readiness.releases_refused(problems);
-    }
-}
-
-impl Source {
-    fn new(of: ReleaseSource) -> Self {
-        let watch = Watch::new(vec![Target::PolicyDirectory(of.dir.clone())]);
-        Source { name: of.dir.display().to_string(), of, watch, good: None, problem: None }
+        let lines = told.iter().flat_map(|(unit, problems)| {
+            let saved = "what was saved when they had no errors is in force in the place of:".to_owned();
+            let head = unit.good.as_ref().filter(|good| good.saved).map(|_| saved);
+            head.into_iter().chain(problems.iter().cloned()).map(|line| format!("{}: {line}", unit.name))
+        });
+        shared.readiness.releases_refused(lines.collect());
+        if !self.units.is_empty() {
+            self.save.send_replace(Some(Arc::new(self.in_force())));
+        }
     }
 
-    fn poll(&mut self) -> bool {
-        let Some(read) = self.watch.poll() else { return false };
-        match read.map_err(Problem::Sentence).and_then(|contents| snapshots(&contents)) {
-            Ok(snapshots) => {
-                self.tell(&snapshots);
-                let problem = snapshots.newest().is_none().then_some(SEVERAL);
-                self.problem = problem.filter(|_| self.of.choice.wants_newest()).map(str::to_owned);
-                self.good = Some(Good { snapshots: Arc::new(snapshots), since: super::now() });
-            }
-            Err(problem) => {
-                let kept = match &self.good {
-                    Some(_) => "the last good ones stay in force",
-                    None => "no release governs its namespaces",
-                };
-                let all = problem.lines();
-                for problem in &all {
-                    tracing::error!(problem, source = self.name, "release files have errors; {kept}");
+    /// What is wrong with a source as it stands, and with who chooses from it.
+    fn problems(&self, origin: &ReleaseOrigin, unit: &Unit) -> Vec<String> {
+        let mut problems = unit.problems.clone();
+        let newest = self.choices.iter().any(|source| source.origin == *origin && source.choice.wants_newest());
+        if newest && unit.good.as_ref().is_some_and(|good| good.snapshots.newest().is_none()) {
+            problems.push(SEVERAL.to_owned());
+        }
+        problems
+    }
+
+    fn in_force(&self) -> InForce {
+        let mut in_force = InForce { directories: BTreeMap::new(), objects: ObjectsInForce::NoSource };
+        for (origin, unit) in &self.units {
+            match origin {
+                ReleaseOrigin::Directory(_) => {
+                    in_force.directories.insert(unit.name.clone(), unit.directory_in_force());
                 }
-                self.problem = Some(all.join("\n"));
+                ReleaseOrigin::Objects => in_force.objects = unit.objects_in_force(),
             }
         }
-        true
-    }
-
-    fn tell(&self, snapshots: &Snapshots) {
-        for release in snapshots.releases() {
-            let (name, id) = (release.name(), release.id().as_str());
-            tracing::info!(source = self.name, release = name, id, "a release is loaded");
-        }
-        for (release, name) in snapshots.missing() {
-            tracing::warn!(
-                source = self.name,
-                release,
-                previous = name,
-                "a previous release is not loaded, and not allowed"
-            );
-        }
-        if self.of.choice.wants_newest() && snapshots.newest().is_none() {
-            tracing::error!(source = self.name, "{SEVERAL}: no release governs its namespaces");
-        }
-    }
-
-    fn loaded(&self) -> Loaded {
-        match &self.good {
-            Some(good) => Loaded::Releases(good.snapshots.clone()),
-            None => Loaded::Never(format!("the release files of {} have errors, or cannot be read", self.name)),
-        }
+        in_force
     }
 }
 
-/// What is wrong with a directory.
-enum Problem {
-    Sentence(String),
-    Files(Vec<Diagnostic>),
-}
-
-impl Problem {
-    fn lines(&self) -> Vec<String> {
-        match self {
-            Problem::Sentence(sentence) => vec![sentence.clone()],
-            Problem::Files(problems) => problems.iter().map(ToString::to_string).collect(),
-        }
+/// Writes what is loaded to the log. `newest`: whether somebody takes the release that no other lists as previous.
+fn tell(unit: &Unit, newest: bool) {
+    let Some(good) = &unit.good else { return };
+    let source = &unit.name;
+    for release in good.snapshots.releases() {
+        let (name, id) = (release.name(), release.id().as_str());
+        tracing::info!(source, release = name, id, saved = good.saved, "a release is loaded");
     }
-}
-
-/// The releases of a directory's files.
-fn snapshots(contents: &[Contents]) -> Result<Snapshots, Problem> {
-    let mut texts = Vec::with_capacity(contents.len());
-    for (path, bytes) in contents {
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return Err(Problem::Sentence(format!("{} is not UTF-8, save it as UTF-8", shown(path))));
-        };
-        texts.push((shown(path), text));
+    for (release, name) in good.snapshots.missing() {
+        tracing::warn!(source, release, previous = name, "a previous release is not loaded, and not allowed");
     }
-    Snapshots::read(&texts).map_err(Problem::Files)
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
+    if newest && good.snapshots.newest().is_none() {
+        tracing::error!(source, "{SEVERAL}: no release governs its namespaces");
+    }
 }

@@ -83,10 +83,10 @@ impl Reloader {
         tls: Arc<ArcSwapOption<Tls>>,
         times: Arc<ArcSwap<Times>>,
         policies: Policies,
+        mut releases: ReleaseSources,
         certificate: Option<Certificate>,
         source: Source,
     ) -> Self {
-        let releases = ReleaseSources::new(&shared.live.load().config);
         releases.take(&shared);
         let mut config_watch = Watch::new(source.file.iter().cloned().map(Target::File).collect());
         // What the file says now is in force already.
@@ -103,6 +103,7 @@ impl Reloader {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = self.policies.stirred() => {}
+                () = self.releases.stirred() => {}
             }
             let looked = tokio::task::spawn_blocking(move || {
                 self.look();
@@ -159,7 +160,7 @@ impl Reloader {
             tracing::warn!(key, "this change of the configuration needs a restart");
         }
         let new = old.config.reloaded(new);
-        if let Err(problem) = self.policies.watch_objects(&new) {
+        if let Err(problem) = self.releases.fits(&new).and_then(|()| self.policies.watch_objects(&new)) {
             tracing::error!(problem, "the configuration has errors; the old one stays in force");
             return false;
         }

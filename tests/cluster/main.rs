@@ -23,6 +23,7 @@ mod policies;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../registries/suite.rs"]
 mod registries;
+mod releases;
 #[expect(dead_code, reason = "each suite uses a part of it")]
 #[path = "../it/chart/render.rs"]
 mod render;

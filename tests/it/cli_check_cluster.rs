@@ -292,6 +292,57 @@ async fn one_namespace_can_be_asked_for() {
 }
 
 #[tokio::test]
+async fn releases_may_be_objects_of_the_cluster() {
+    let policy = POLICY.replace("tags: [release]", "release: require");
+    let config = "releases: [{objects: true}]\ntrustedNamespaceLabels: [tier]\n";
+    let files = [("policies/acme.yaml", policy.as_str()), ("config.yaml", config)];
+    let object = |name: &str, release: &str, tag: &str| {
+        json!({"metadata": {"name": name, "uid": name, "creationTimestamp": "2026-01-02T03:04:05Z"},
+            "spec": {"release": release, "images": {"api": {"repo": "registry.example.com/acme/api", "tag": tag}}}})
+    };
+    let path = "/apis/tagwarden.dev/v1/imagereleases";
+    let offline = ["--config", "config.yaml", "--offline"];
+    let digest = |letter: &str| format!("sha256:{}", letter.repeat(64));
+    let locked = |letter: &str| {
+        json!({"metadata": {"name": "one", "uid": "one", "creationTimestamp": "2026-01-02T03:04:05Z"},
+            "spec": {"release": "r1", "images": {"api": {"repo": "registry.example.com/acme/api", "digest": digest(letter)}}}})
+    };
+    let image = format!("registry.example.com/acme/api@{}", digest("a"));
+    let shop = || Script::of(&["shop"]).with("/api/v1/pods", list(&[pod("shop", "api", None, &image)]));
+    let (ran, asked) = shop().with(path, list(&[locked("a")])).run_in(&files, &offline).await;
+    assert!(ran.code == 0 && ran.stdout.contains("0 denied") && ran.stderr.is_empty(), "{ran:?}");
+    assert!(asked.iter().any(|asked| asked.starts_with(path)), "{asked:?}");
+    let (ran, _) = shop().with(path, list(&[locked("b")])).run_in(&files, &offline).await;
+    assert!(ran.code == 1 && ran.stdout.contains("error[TW301]") && ran.stdout.contains("release r1"), "{ran:?}");
+    let script = shop().with(path, list(&[object("one", "r1", "latest"), object("two", "r1", "v1.4.2")]));
+    let (ran, _) = script.run_in(&files, &offline).await;
+    let said = "error: ImageRelease one: spec.images.api.tag: the tag 'latest' moves";
+    assert!(ran.code == 2 && ran.stderr.contains(said), "{ran:?}");
+    let (ran, _) = shop().with(path, list(&[])).run_in(&files, &offline).await;
+    assert!(ran.code == 2 && ran.stderr.contains("there is no ImageRelease object in the cluster"), "{ran:?}");
+    let (ran, _) = shop().run_in(&files, &offline).await;
+    assert!(ran.code == 2 && ran.stderr.contains("list ImageRelease objects"), "{ran:?}");
+}
+
+#[test]
+fn without_a_cluster_release_objects_are_not_read_and_that_is_told() {
+    let policy = POLICY.replace("tags: [release]", "release: require");
+    let manifest = "{kind: Pod, apiVersion: v1, metadata: {name: x}, spec: {containers: [{name: a, image: \"registry.example.com/acme/api:v1.4.2\"}]}}";
+    let release = "{release: r1, images: {api: {repo: registry.example.com/acme/api, tag: v1.4.2}}}";
+    let config = "releases: [{objects: true}]\ntrustedNamespaceLabels: [tier]\n";
+    let files =
+        [("p/acme.yaml", policy.as_str()), ("config.yaml", config), ("pod.yaml", manifest), ("r1.yaml", release)];
+    let scene = Scene::new(&files);
+    let check = ["check", "--offline", "--policies", "p", "--config", "config.yaml", "pod.yaml"];
+    let ran = scene.run(&check);
+    let note =
+        "note: 'releases' names objects, and ImageRelease objects are not read here; name their files by --release";
+    assert!(ran.code == 1 && ran.stdout.contains("TW302") && ran.stderr.contains(note), "{ran:?}");
+    let ran = scene.run(&[&check[..], &["--release", "r1.yaml"]].concat());
+    assert!(ran.code == 0 && !ran.stderr.contains("note:"), "{ran:?}");
+}
+
+#[tokio::test]
 async fn policies_may_be_objects_of_the_cluster() {
     let object: Value = json!({"metadata": {"name": "mirror", "uid": "u"}, "spec": {"mode": "enforce",
         "rules": [{"images": ["registry.example.com/mirror/**"]}]}});

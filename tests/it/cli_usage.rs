@@ -72,7 +72,14 @@ fn usage_errors_end_with_2_and_say_what_to_do() {
         (&["resolve", "--format", "table", "a.b/c"], "[possible values: plain, json]"),
         (&["explain"], "<IMAGE>"),
         (&["explain", "--format", "sarif", "a.b/c"], "[possible values: plain, json]"),
-        (&["schema", "polcy"], "there is no such schema; use `policy`, `test`, `config`, `release` or `crd`"),
+        (
+            &["schema", "crds"],
+            "there is no such schema; use `policy`, `test`, `config`, `release`, `crd` or `release-crd`",
+        ),
+        (
+            &["schema", "polcy"],
+            "there is no such schema; use `policy`, `test`, `config`, `release`, `crd` or `release-crd`",
+        ),
         (&["release", "set", "r.yaml"], "<IMAGE=VERSION>"),
         (&["release", "set", "r.yaml", "a=v1", "--from-event", "e"], "cannot be used with"),
         (&["release", "set", "r.yaml", "a=v1", "--as", "a b"], "a name has 1 to 128 letters"),

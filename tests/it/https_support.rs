@@ -92,6 +92,7 @@ impl Setup {
         write_pair(root, &pair);
         fs::write(root.join("config.yaml"), &self.config).unwrap();
         for (name, text) in &self.files {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
             fs::write(root.join(name), text).unwrap();
         }
         let mut command = program();

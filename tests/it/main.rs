@@ -44,6 +44,7 @@ mod https_lifecycle;
 mod https_mutate;
 mod https_objects;
 mod https_registry;
+mod https_release_objects;
 mod https_releases;
 mod https_reload;
 mod https_reviews;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tagwarden::document::{Source, parse};
-use tagwarden::policy::{PolicySet, Settings, policy_crd, policy_schema};
+use tagwarden::policy::{PolicySet, Settings, policy_crd, policy_schema, release_crd};
 use tagwarden::release::{ReleaseFile, release_schema};
 
 /// Documents that the schema lets through and only compiling refuses: a marker in the corpus says why.
@@ -81,12 +81,29 @@ fn schemas<'s>(path: &str, schema: &'s serde_json::Value, all: &mut Vec<(String,
 }
 
 #[test]
-fn the_custom_resource_is_structural_keeps_unknown_keys_and_explains_every_key() {
-    let crd = policy_crd();
-    let root = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+fn the_custom_resources_are_structural_keep_unknown_keys_and_explain_every_key() {
+    let (policy, release) = (policy_crd(), release_crd());
+    structural(&policy, 80);
+    structural(&release, 30);
+    let mode = &of_crd(&policy)["properties"]["spec"]["properties"]["mode"];
+    assert_eq!(mode["enum"], serde_json::json!(["audit", "warn", "enforce"]));
+    assert!(mode["description"].as_str().unwrap().contains("- enforce: Denied."), "{mode}");
+    let spec = &of_crd(&release)["properties"]["spec"];
+    assert_eq!(spec["required"], serde_json::json!(["release", "images"]));
+    let image = &spec["properties"]["images"]["additionalProperties"];
+    assert_eq!(image["required"], serde_json::json!(["repo"]));
+    assert_eq!(image["properties"]["tag"]["type"], "string");
+}
+
+fn of_crd(crd: &serde_json::Value) -> &serde_json::Value {
+    &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+}
+
+#[track_caller]
+fn structural(crd: &serde_json::Value, at_least: usize) {
     let mut all = Vec::new();
-    schemas("", root, &mut all);
-    assert!(all.len() > 80, "{}", all.len());
+    schemas("", of_crd(crd), &mut all);
+    assert!(all.len() > at_least, "{}", all.len());
     for (path, schema) in all {
         for keyword in ["$ref", "$schema", "$id", "definitions", "oneOf", "anyOf", "allOf", "const", "title", "default"]
         {
@@ -102,23 +119,19 @@ fn the_custom_resource_is_structural_keeps_unknown_keys_and_explains_every_key()
         let common = ["", ".apiVersion", ".kind", ".metadata"].contains(&path.as_str()) || path.ends_with("[]");
         assert!(common || schema["description"].is_string(), "{path} has no description: {schema}");
     }
-    let mode = &root["properties"]["spec"]["properties"]["mode"];
-    assert_eq!(mode["enum"], serde_json::json!(["audit", "warn", "enforce"]));
-    assert!(mode["description"].as_str().unwrap().contains("- enforce: Denied."), "{mode}");
 }
 
 /// The chart's copy, which `make manifests` writes anew.
 #[test]
-fn the_charts_custom_resource_is_the_one_that_is_printed() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/tagwarden/files/imagepolicies.crd.json");
-    let printed = format!("{:#}\n", policy_crd());
-    assert_eq!(
-        fs::read_to_string(path).unwrap(),
-        printed,
-        "write it anew: tagwarden schema crd > charts/tagwarden/files/imagepolicies.crd.json"
-    );
-    let ran = crate::cli_support::Scene::new(&[]).run(&["schema", "crd"]);
-    assert_eq!(ran.stdout, printed);
+fn the_charts_custom_resources_are_the_ones_that_are_printed() {
+    for (crd, word, file) in [(policy_crd(), "crd", "imagepolicies"), (release_crd(), "release-crd", "imagereleases")] {
+        let path = format!("charts/tagwarden/files/{file}.crd.json");
+        let printed = format!("{crd:#}\n");
+        let copy = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path)).unwrap();
+        assert_eq!(copy, printed, "write it anew: tagwarden schema {word} > {path}");
+        let ran = crate::cli_support::Scene::new(&[]).run(&["schema", word]);
+        assert_eq!(ran.stdout, printed);
+    }
 }
 
 #[test]

@@ -32,6 +32,9 @@ const ELSEWHERE: &[&str] = &[
 const OBJECTS: &[&str] = &["get,list,watch tagwarden.dev/imagepolicies", "patch tagwarden.dev/imagepolicies/status"];
 
 const HISTORY: &[&str] = &["list,watch /pods", "create events.k8s.io/events"];
+const RELEASES: &[&str] = &["get,list,watch tagwarden.dev/imagereleases", "patch tagwarden.dev/imagereleases/status"];
+
+const SAVED_RELEASES: &[&str] = &["get,update /configmaps[tagwarden-last-good-releases]"];
 
 const PULL_SECRETS: &[&str] = &["get /secrets", "get /serviceaccounts"];
 
@@ -56,6 +59,10 @@ pub fn row_72_the_account_may_do_what_the_table_says(bed: &Bed) {
     let (own, elsewhere) = sweep(&merged(&base, &json!({"config": {"history": {"enabled": true}}})));
     same(&own, &[OWN, HISTORY]);
     same(&elsewhere, &[ELSEWHERE, HISTORY]);
+    let releases = json!({"imageReleases": {"enabled": true}, "releases": [{"objects": true}]});
+    let (own, elsewhere) = sweep(&merged(&base, &releases));
+    same(&own, &[OWN, RELEASES, SAVED_RELEASES]);
+    same(&elsewhere, &[ELSEWHERE, RELEASES]);
 
     let pull_secrets = json!({"pullSecrets": {"enabled": true, "namespaces": [shop]}});
     let (own, elsewhere) = sweep(&merged(&base, &pull_secrets));

@@ -78,6 +78,11 @@
 {{- end }}
 {{- $_ := set $keys $key true }}
 {{- end }}
+{{- range $index, $entry := .Values.releases }}
+{{- if and $entry.objects (not $.Values.imageReleases.enabled) }}
+{{- fail (printf "releases[%d].objects is true and imageReleases.enabled is false: the server could not read ImageRelease objects; set imageReleases.enabled to true" $index) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.namespaceLabelGuard.enabled (not .Values.trustedNamespaceLabels) }}
 {{- fail "namespaceLabelGuard.enabled is true and trustedNamespaceLabels is empty: there is no label to guard; list the keys that your policies use" }}
 {{- end }}

@@ -43,8 +43,12 @@ infrastructureNamespaces: {{- toYaml . | nindent 2 }}
 {{- with .Values.releases }}
 releases:
   {{- range . }}
+  {{- if .objects }}
+  - objects: true
+  {{- else }}
   - dir: /etc/tagwarden/releases/{{ .configMap }}
-    {{- with omit . "configMap" }}
+  {{- end }}
+    {{- with omit . "configMap" "objects" }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- end }}

@@ -7,14 +7,15 @@ use clap::Args;
 
 use super::judge::Judge;
 use crate::cli::Surroundings;
+use crate::cli::engine::Elsewhere;
 use crate::cli::live::Live;
 use crate::cli::report::found::CLUSTER;
 use crate::cli::report::{
     Located, ObjectName, Passed, PassedImage, Report, Running, Said, Subject, label, owner, shown,
 };
-use crate::cluster::{ImagePolicies, Inventory, OwnerName, RunningWorkload, Scope};
-use crate::config::Config;
-use crate::policy::{FindingId, IMAGE_BYTES, ImageVerdict, Labels, List, Request, decide, printable};
+use crate::cluster::{CustomObjects, Inventory, OwnerName, RunningWorkload, Scope};
+use crate::config::{Config, ReleaseOrigin};
+use crate::policy::{CustomKind, FindingId, IMAGE_BYTES, ImageVerdict, Labels, List, Request, decide, printable};
 
 /// Hex characters of a digest that are shown beside another.
 const SHORT: usize = 12;
@@ -43,13 +44,22 @@ impl ClusterArgs {
 }
 
 impl Live {
-    /// The ImagePolicy objects, where the configuration says that they are policies.
-    pub fn policies(&self, config: &Config) -> anyhow::Result<Vec<(String, String)>> {
-        if !config.policy_objects {
-            return Ok(Vec::new());
+    /// The ImagePolicy and ImageRelease objects, where the configuration says that they are policies and releases.
+    pub fn elsewhere(&self, config: &Config) -> anyhow::Result<Elsewhere> {
+        let objects = |kind| {
+            let listed = self.runtime.block_on(CustomObjects::listed(&self.cluster, kind));
+            listed.map_err(anyhow::Error::msg)
+        };
+        let mut elsewhere = Elsewhere::default();
+        if config.policy_objects {
+            let policies = objects(CustomKind::ImagePolicy)?;
+            let named = policies.into_iter().map(|(name, object)| (format!("ImagePolicy {name}"), object.text));
+            elsewhere.policies = named.collect();
         }
-        let objects = self.runtime.block_on(ImagePolicies::listed(&self.cluster)).map_err(anyhow::Error::msg)?;
-        Ok(objects.into_iter().map(|(name, object)| (format!("ImagePolicy {name}"), object.text)).collect())
+        if config.releases.iter().any(|source| source.origin == ReleaseOrigin::Objects) {
+            elsewhere.releases = Some(objects(CustomKind::ImageRelease)?);
+        }
+        Ok(elsewhere)
     }
 
     /// Lists what runs, and judges it.

@@ -14,7 +14,7 @@ use super::registry::ExampleRegistry;
 use super::scratch::Scratch;
 use super::stock::HOST;
 use crate::certs::{self, DevFiles};
-use crate::config::{CertificateSource, Config, ReleaseSource, Tls};
+use crate::config::{CertificateSource, Config, ReleaseOrigin, ReleaseSource, Tls};
 use crate::policy::{Choice, Seconds};
 use crate::registry::{self, CacheSettings, RegistrySettings};
 use crate::server::{self, Options, Source};
@@ -61,7 +61,8 @@ impl Running {
         for (name, text) in example.releases {
             let file = scratch.write(&format!("{}/releases/{name}", example.name), text)?;
             let dir = file.parent().unwrap_or(scratch.path()).to_owned();
-            releases = vec![ReleaseSource { dir, choice: Choice::newest_everywhere() }];
+            releases =
+                vec![ReleaseSource { origin: ReleaseOrigin::Directory(dir), choice: Choice::newest_everywhere() }];
         }
         let files = &certificates.files;
         let certificate = CertificateSource::Files { cert: Some(files.cert.clone()), key: Some(files.key.clone()) };

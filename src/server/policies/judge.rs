@@ -4,17 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::files::{ReadFiles, Texts};
-use super::problem::{ObjectProblem, Problem};
-use super::status::REASONS_OF_FORCE;
-use crate::cluster::{StoredPolicies, StoredPolicy};
+use super::problem::Problem;
+use crate::cluster::{StoredObject, StoredObjects};
 use crate::document::Diagnostic;
-use crate::policy::{PolicySet, Settings};
+use crate::policy::{CustomKind, PolicySet, Settings};
+use crate::server::objects::{Force, MAX_BYTES, ObjectProblem, Standing, was_in_force};
 
-/// Bytes of an object's text as JSON. Also of those that never come into force each replica holds them all.
-const MAX_BYTES: usize = 256 << 10;
+const KIND: CustomKind = CustomKind::ImagePolicy;
 
 /// What there is to make a set of.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +19,7 @@ pub(super) struct Sources<'s> {
     /// None: no directory is named.
     pub files: Option<&'s ReadFiles>,
     /// None: objects are no source.
-    pub objects: Option<&'s StoredPolicies>,
+    pub objects: Option<&'s StoredObjects>,
 }
 
 /// A version that compiled.
@@ -40,28 +37,6 @@ pub(super) struct LastGood {
     /// By the object's name. May hold what does not compile any more under other settings; it is kept while its object
     /// has nothing better.
     pub objects: BTreeMap<String, Good<String>>,
-}
-
-/// Which version of an object is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Force {
-    /// The one that is stored.
-    This,
-    /// The last good one.
-    Earlier,
-    /// None, and some version was: the last good one does not compile under these settings, or is not known any more.
-    Lost,
-    /// None, as ever.
-    None,
-}
-
-/// How an object stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub force: Force,
-    /// Of the version in force.
-    pub hash: Option<String>,
-    pub problems: Vec<ObjectProblem>,
 }
 
 /// What judging came to.
@@ -104,8 +79,8 @@ impl Judged {
 
 impl LastGood {
     /// The objects, as far as they are known here: without uid, generation and status.
-    pub fn stored(&self) -> StoredPolicies {
-        let stored = |good: &Good<String>| StoredPolicy { text: good.text.clone(), ..StoredPolicy::default() };
+    pub fn stored(&self) -> StoredObjects {
+        let stored = |good: &Good<String>| StoredObject { text: good.text.clone(), ..StoredObject::default() };
         self.objects.iter().map(|(name, good)| (name.clone(), stored(good))).collect()
     }
 }
@@ -176,7 +151,7 @@ fn judge_files(sources: &Sources<'_>, known: &LastGood, settings: &Settings, jud
 
 /// `names`: those of the policies of files, which no object may have too.
 fn judge_objects(
-    objects: &StoredPolicies,
+    objects: &StoredObjects,
     names: &[String],
     known: &LastGood,
     settings: &Settings,
@@ -194,8 +169,8 @@ fn judge_objects(
         }
         let compile = |text: &str| PolicySet::compile(&[(name, text)], settings.clone());
         let compile_stored = |text: &str| match text.len() {
-            ..=MAX_BYTES => compile(text).map_err(|problems| ObjectProblem::all(name, text, problems)),
-            length => Err(vec![too_large(name, length)]),
+            ..=MAX_BYTES => compile(text).map_err(|problems| ObjectProblem::all(KIND, name, "", text, problems)),
+            length => Err(vec![ObjectProblem::too_large(KIND, name, length)]),
         };
         let known = known.objects.get(name);
         let (set, force, problems) = match compile_stored(&object.text) {
@@ -230,6 +205,7 @@ fn judge_objects(
 
 fn taken(name: &str) -> ObjectProblem {
     ObjectProblem {
+        kind: KIND,
         object: name.to_owned(),
         path: "metadata.name".to_owned(),
         message: format!("a file has a policy of the name '{name}' too"),
@@ -237,29 +213,15 @@ fn taken(name: &str) -> ObjectProblem {
     }
 }
 
-/// Whether a status says that some version of its object was in force, when it was written or before it was lost.
-fn was_in_force(status: &Value) -> bool {
-    let reasons = status["conditions"].as_array().into_iter().flatten().map(|condition| &condition["reason"]);
-    status["hash"].is_string() || reasons.into_iter().any(|reason| REASONS_OF_FORCE.iter().any(|of| reason == of))
-}
-
 fn lost(name: &str) -> ObjectProblem {
     ObjectProblem {
+        kind: KIND,
         object: name.to_owned(),
         path: String::new(),
         message: "a version of this object was in force, and none that is known compiles, so nothing comes into force \
                   without it"
             .to_owned(),
         help: vec!["correct this object, go back to the settings under which it compiled, or delete it".to_owned()],
-    }
-}
-
-fn too_large(name: &str, length: usize) -> ObjectProblem {
-    ObjectProblem {
-        object: name.to_owned(),
-        path: String::new(),
-        message: format!("it has {} KiB, and an object may have {} KiB", length.div_ceil(1 << 10), MAX_BYTES >> 10),
-        help: vec!["split it into several policies, or use fewer and wider patterns".to_owned()],
     }
 }
 

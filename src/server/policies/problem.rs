@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::document::{Diagnostic, Source, parse, path_of};
+use crate::document::Diagnostic;
+use crate::server::objects::ObjectProblem;
 
 /// One problem of a source of policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,37 +18,6 @@ pub(in crate::server) enum Problem {
     Set(&'static str),
 }
 
-/// A problem of an ImagePolicy object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::server) struct ObjectProblem {
-    /// The object's name.
-    pub object: String,
-    /// Where in it: `spec.rules[0].tags[1]`; empty: the object as a whole.
-    pub path: String,
-    /// One sentence.
-    pub message: String,
-    /// What to do, a line each.
-    pub help: Vec<String>,
-}
-
-impl ObjectProblem {
-    /// The problems of an object's text; a stored object has no lines, so each is told by its path.
-    pub fn all(object: &str, text: &str, problems: Vec<Diagnostic>) -> Vec<Self> {
-        let (documents, _) = parse(&Source::new(object, text));
-        let path = |problem: &Diagnostic| {
-            let root = &documents.first()?.root;
-            Some(path_of(root, problem.span.as_ref()?))
-        };
-        let told = problems.into_iter().map(|problem| ObjectProblem {
-            object: object.to_owned(),
-            path: path(&problem).unwrap_or_default(),
-            message: problem.message,
-            help: problem.help,
-        });
-        told.collect()
-    }
-}
-
 /// One line: `FILE:LINE:COLUMN: error: message; help`, `ImagePolicy NAME: PATH: message; help`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,17 +27,6 @@ impl fmt::Display for Problem {
             Problem::Unlisted(why) => write!(f, "the ImagePolicy objects cannot be listed: {why}"),
             Problem::Set(sentence) => f.write_str(sentence),
         }
-    }
-}
-
-impl fmt::Display for ObjectProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ImagePolicy {}: ", self.object)?;
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        f.write_str(&self.message)?;
-        self.help.iter().try_for_each(|help| write!(f, "; {help}"))
     }
 }
 
@@ -102,7 +61,7 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::{ObjectProblem, Problem};
-    use crate::policy::{PolicySet, Settings};
+    use crate::policy::{CustomKind, PolicySet, Settings};
     use serde_json::json;
 
     #[test]
@@ -111,8 +70,8 @@ mod tests {
             "spec": {"mode": "warn", "rules": [{"images": ["**"], "tags": ["release", "relase"], "pinn": "pods"}, {}]}});
         let text = format!("{object:#}");
         let found = PolicySet::compile(&[("no-latest", &text)], Settings::default()).unwrap_err();
-        let mut told: Vec<String> =
-            ObjectProblem::all("no-latest", &text, found).into_iter().map(|p| Problem::Object(p).to_string()).collect();
+        let found = ObjectProblem::all(CustomKind::ImagePolicy, "no-latest", "", &text, found);
+        let mut told: Vec<String> = found.into_iter().map(|p| Problem::Object(p).to_string()).collect();
         told.sort();
         assert_eq!(
             told,

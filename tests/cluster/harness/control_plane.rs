@@ -314,8 +314,16 @@ fn roles() -> Value {
                     "resources": ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"],
                     "verbs": ["get", "patch"],
                 },
-                {"apiGroups": ["tagwarden.dev"], "resources": ["imagepolicies"], "verbs": ["get", "list", "watch"]},
-                {"apiGroups": ["tagwarden.dev"], "resources": ["imagepolicies/status"], "verbs": ["patch"]},
+                {
+                    "apiGroups": ["tagwarden.dev"],
+                    "resources": ["imagepolicies", "imagereleases"],
+                    "verbs": ["get", "list", "watch"],
+                },
+                {
+                    "apiGroups": ["tagwarden.dev"],
+                    "resources": ["imagepolicies/status", "imagereleases/status"],
+                    "verbs": ["patch"],
+                },
                 {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
                 {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},

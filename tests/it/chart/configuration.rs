@@ -63,6 +63,9 @@ fn values_arrive_in_the_servers_settings() {
     assert_eq!(config.infrastructure_namespaces.len(), 2);
     assert!(config.pull_secrets);
     assert_eq!(config.registry.registries.len(), 2);
+    let origins: Vec<_> = config.releases.iter().map(|source| source.origin.to_string()).collect();
+    let [system, others] = ["system", "others"].map(|name| format!("/etc/tagwarden/releases/{name}"));
+    assert_eq!(origins, [system.as_str(), &system, "ImageRelease objects", &others]);
     let v6 = read(&render("{listenAddress: \"::\", containerPort: 9443}"));
     assert!(v6.webhook.is_ipv6() && v6.webhook.port() == 9443 && v6.health.is_ipv6());
 }

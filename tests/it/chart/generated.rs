@@ -227,17 +227,24 @@ fn the_plain_manifests_hold_everything_but_hooks() {
     assert_eq!(restricted::problems(&plain.pod()["spec"]), Vec::<String>::new());
 }
 
-/// The definition of ImagePolicy is what the binary prints, and stays when the release goes.
+/// The definitions are what the binary prints, and stay when the release goes.
 #[test]
-fn the_definition_of_imagepolicy_is_the_binarys() {
-    let printed = printed(&["schema", "crd"]);
-    assert_current(&format!("{CHART}/files/imagepolicies.crd.json"), &printed);
-    let render = render("{imagePolicies: {enabled: true}}");
-    let definition = render.object("CustomResourceDefinition", "imagepolicies.tagwarden.dev");
-    assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
-    assert_eq!(definition["spec"], yaml(&printed)["spec"]);
-    let without = self::render("{imagePolicies: {enabled: true}, crds: {install: false}}");
-    assert_eq!(without.kind("CustomResourceDefinition").count(), 0);
+fn the_definitions_of_our_objects_are_the_binarys() {
+    for (value, plural, word) in
+        [("imagePolicies", "imagepolicies", "crd"), ("imageReleases", "imagereleases", "release-crd")]
+    {
+        let printed = printed(&["schema", word]);
+        assert_current(&format!("{CHART}/files/{plural}.crd.json"), &printed);
+        let render = render(&format!("{{{value}: {{enabled: true}}}}"));
+        assert_eq!(render.kind("CustomResourceDefinition").count(), 1, "{value} brings its own");
+        let definition = render.object("CustomResourceDefinition", &format!("{plural}.tagwarden.dev"));
+        assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+        assert_eq!(definition["spec"], yaml(&printed)["spec"]);
+        let without = self::render(&format!("{{{value}: {{enabled: true}}, crds: {{install: false}}}}"));
+        assert_eq!(without.kind("CustomResourceDefinition").count(), 0);
+    }
+    let both = render("{imagePolicies: {enabled: true}, imageReleases: {enabled: true}}");
+    assert_eq!(both.kind("CustomResourceDefinition").count(), 2);
 }
 
 mod tests {

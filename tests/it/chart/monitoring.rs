@@ -195,6 +195,9 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     metrics.release_sources(std::iter::once(source));
     metrics.registry_request("registry.example.com", "ok", Duration::from_millis(1));
     metrics.cache_request(CacheResult::Hit);
+    let releases =
+        ReleaseSource { name: "releases", releases: None, since: Some(1), is_current: true, from_saved: false };
+    metrics.release_sources([releases].into_iter());
     let text = metrics.text().unwrap();
     let mut exported: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

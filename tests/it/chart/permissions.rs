@@ -71,6 +71,11 @@ const SETS: &[(&str, &[&str])] = &[
     ("{tls: {existingSecret: x, caBundle: \"-----BEGIN CERTIFICATE-----\"}}", &["always", "other certificates"]),
     ("{imagePolicies: {enabled: true}}", &["always", "self-managed certificates", "imagePolicies"]),
     ("{config: {history: {enabled: true}}}", &["always", "self-managed certificates", "config.history.enabled"]),
+    ("{releases: [{configMap: system}]}", &["always", "self-managed certificates", "releases"]),
+    (
+        "{imageReleases: {enabled: true}, releases: [{objects: true}]}",
+        &["always", "self-managed certificates", "releases", "imageReleases"],
+    ),
     (
         "{pullSecrets: {enabled: true, namespaces: [shop]}}",
         &["always", "self-managed certificates", "pullSecrets.namespaces: [shop]"],

@@ -92,6 +92,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "{config: {shutdownDelay: 500ms}}",
     ),
     (
+        "{releases: [{configMap: system}, {objects: true}]}",
+        "releases[1].objects is true and imageReleases.enabled is false",
+        "{releases: [{configMap: system}, {objects: true}], imageReleases: {enabled: true}}",
+    ),
+    (
         "{policies: []}",
         "policies is empty, existingPolicyConfigMap is not set and imagePolicies.enabled is false",
         "{policies: [], config: {policies: {allowEmpty: true}}}",

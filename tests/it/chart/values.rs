@@ -55,6 +55,9 @@ fn wrong_values_are_refused_with_their_place() {
         ("{tls: {caBundle: abc}}", "/tls/caBundle"),
         ("{containerPort: 70000}", "/containerPort"),
         ("{policies: [{kind: ImagePolicy}]}", "/policies/0"),
+        ("{releases: [{configMap: a, objects: true}], imageReleases: {enabled: true}}", "/releases/0"),
+        ("{releases: [{current: r1}]}", "/releases/0"),
+        ("{releases: [{objects: false}]}", "/releases/0/objects"),
         ("{infrastructureNamespaces: [\"kube-*\"]}", "/infrastructureNamespaces/0"),
         ("{podDisruptionBudget: {minAvailable: most}}", "/podDisruptionBudget/minAvailable"),
     ] {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Read, Release, is_self_managed};
 use crate::cluster::{Reader, Unread};
-use crate::config::Config;
+use crate::config::{Config, ReleaseOrigin};
 
 /// Whether the account is to have a right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,11 +135,19 @@ fn of_features(release: &Release, config: &Config) -> Vec<Right> {
             rights.push(needed(verb, "admissionregistration.k8s.io", resource).on(&release.name));
         }
     }
-    if config.policy_objects {
-        for verb in ["get", "list", "watch"] {
-            rights.push(needed(verb, "tagwarden.dev", "imagepolicies"));
+    if !config.releases.is_empty() {
+        for verb in ["get", "update"] {
+            rights.push(needed(verb, "", "configmaps").on("tagwarden-last-good-releases").ours());
         }
-        rights.push(Right { subresource: "status", ..needed("patch", "tagwarden.dev", "imagepolicies") });
+    }
+    let objects = config.releases.iter().any(|source| source.origin == ReleaseOrigin::Objects);
+    for (_, plural) in
+        [(config.policy_objects, "imagepolicies"), (objects, "imagereleases")].iter().filter(|(is, _)| *is)
+    {
+        for verb in ["get", "list", "watch"] {
+            rights.push(needed(verb, "tagwarden.dev", plural));
+        }
+        rights.push(Right { subresource: "status", ..needed("patch", "tagwarden.dev", plural) });
     }
     if config.history.enabled {
         for verb in ["list", "watch"] {
@@ -185,5 +193,12 @@ mod tests {
             assert!(history.contains(&right.to_owned()) && !files.contains(&right.to_owned()), "{right}");
         }
         assert!(files.contains(&"get secrets/tagwarden-pins".to_owned()));
+        let releases = shown("releases: [{objects: true}]", RightKind::Needed);
+        assert!(releases.contains(&"patch imagereleases/status in the cluster".to_owned()));
+        assert!(releases.contains(&"update configmaps/tagwarden-last-good-releases".to_owned()));
+        let directories = shown("releases: [{dir: a}]", RightKind::Needed);
+        assert!(directories.contains(&"get configmaps/tagwarden-last-good-releases".to_owned()));
+        assert!(!directories.iter().any(|right| right.contains("imagereleases")));
+        assert!(!files.iter().any(|right| right.contains("releases")));
     }
 }

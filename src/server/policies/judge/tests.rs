@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Force, Good, Judged, LastGood, Sources, judge};
-use crate::cluster::{StoredPolicies, StoredPolicy};
+use crate::cluster::{StoredObject, StoredObjects};
 use crate::policy::{PolicySet, Settings, TrustedLabels};
 use crate::server::policies::files::ReadFiles;
 
@@ -16,8 +16,8 @@ fn policy(name: &str, mode: &str) -> String {
     )
 }
 
-fn objects(of: &[(&str, String)]) -> StoredPolicies {
-    let stored = |text: &String| StoredPolicy { text: text.clone(), generation: 1, ..StoredPolicy::default() };
+fn objects(of: &[(&str, String)]) -> StoredObjects {
+    let stored = |text: &String| StoredObject { text: text.clone(), generation: 1, ..StoredObject::default() };
     of.iter().map(|(name, text)| ((*name).to_owned(), stored(text))).collect()
 }
 
@@ -30,7 +30,7 @@ fn settings() -> Settings {
     Settings::default()
 }
 
-fn of(files: &ReadFiles, objects: &StoredPolicies, known: &LastGood) -> Judged {
+fn of(files: &ReadFiles, objects: &StoredObjects, known: &LastGood) -> Judged {
     judge(&Sources { files: Some(files), objects: Some(objects) }, known, &settings())
 }
 

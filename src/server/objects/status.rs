@@ -1,7 +1,6 @@
-//! The status of ImagePolicy objects, written by the elected replica where it differs; nothing waits for it.
+//! The status of our objects, written by the elected replica where it differs; nothing waits for it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,17 +8,16 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::judge::{Force, Standing};
-use super::problem::ObjectProblem;
-use crate::cluster::{ImagePolicies, Leadership, StoredPolicies};
-use crate::policy::Seconds;
+use super::{Force, ObjectProblem, Standing, Standings};
+use crate::cluster::{CustomObjects, Leadership};
+use crate::policy::{CustomKind, Seconds};
 
 /// Reasons of the condition Ready: the stored version is in force, an earlier one is, one was.
 const IN_FORCE: &str = "InForce";
 const EARLIER_IN_FORCE: &str = "EarlierVersionInForce";
 const LOST: &str = "Lost";
 /// Those that say that a version is or was in force.
-pub(super) const REASONS_OF_FORCE: [&str; 3] = [IN_FORCE, EARLIER_IN_FORCE, LOST];
+const REASONS_OF_FORCE: [&str; 3] = [IN_FORCE, EARLIER_IN_FORCE, LOST];
 
 /// How often statuses are compared with what they should be, besides whenever something changes.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -28,18 +26,9 @@ const DIAGNOSTICS: usize = 20;
 /// Characters of one of their texts.
 const CHARACTERS: usize = 400;
 
-/// What the objects were judged to be, and as which versions.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Standings {
-    pub objects: Arc<StoredPolicies>,
-    pub by_name: BTreeMap<String, Standing>,
-    /// Whether the set that they are part of is in force.
-    pub set_in_force: bool,
-}
-
 /// Writes statuses while this replica is the elected one, until nobody judges any more.
 pub(super) async fn keep(
-    objects: ImagePolicies,
+    objects: CustomObjects,
     mut standings: watch::Receiver<Standings>,
     mut leadership: Leadership,
 ) {
@@ -59,8 +48,24 @@ pub(super) async fn keep(
     }
 }
 
+/// Whether a status says that some version of its object was in force, when it was written or before it was lost.
+pub(in crate::server) fn was_in_force(status: &Value) -> bool {
+    let kinds = [CustomKind::ImagePolicy, CustomKind::ImageRelease];
+    let reasons = status["conditions"].as_array().into_iter().flatten().map(|condition| &condition["reason"]);
+    kinds.iter().any(|kind| status[fingerprint(*kind)].is_string())
+        || reasons.into_iter().any(|reason| REASONS_OF_FORCE.iter().any(|of| reason == of))
+}
+
+/// The key that says which version is in force.
+const fn fingerprint(kind: CustomKind) -> &'static str {
+    match kind {
+        CustomKind::ImagePolicy => "hash",
+        CustomKind::ImageRelease => "id",
+    }
+}
+
 struct Writer {
-    objects: ImagePolicies,
+    objects: CustomObjects,
     /// By uid: the watch shows what was written a moment later.
     written: BTreeMap<String, Value>,
     /// What went wrong last, to say it once.
@@ -74,22 +79,23 @@ impl Writer {
         for (name, standing) in &judged.by_name {
             let Some(object) = judged.objects.get(name) else { continue };
             // As it is by now; a later version is judged in a moment.
-            let stored = listing.borrow().policies.as_ref().and_then(|known| known.get(name).cloned());
+            let stored = listing.borrow().objects.as_ref().and_then(|known| known.get(name).cloned());
             let Some(stored) = stored.filter(|stored| stored.uid == object.uid) else { continue };
             let before = self.written.get(&object.uid).unwrap_or(&stored.status);
-            let about = About { generation: object.generation, standing, set_in_force: judged.set_in_force };
+            let kind = self.objects.kind();
+            let about = About { kind, generation: object.generation, standing, set_in_force: judged.set_in_force };
             let status = about.status(before, crate::server::now());
             if status == stored.status || !leadership.held() {
                 continue;
             }
             let mut patch = status.clone();
-            if patch.get("hash").is_none() {
+            if patch.get(fingerprint(kind)).is_none() {
                 // A merge patch takes a key out only where it says null.
-                patch["hash"] = Value::Null;
+                patch[fingerprint(kind)] = Value::Null;
             }
             match self.objects.write_status(name, &object.uid, &patch).await {
                 Ok(()) => {
-                    tracing::debug!(object = name, "the status of an ImagePolicy is written");
+                    tracing::debug!(object = name, "the status of an {} is written", kind.name());
                     self.written.insert(object.uid.clone(), status);
                 }
                 Err(problem) => failure = Some(format!("{name}: {problem}")),
@@ -97,7 +103,8 @@ impl Writer {
         }
         self.written.retain(|uid, _| judged.objects.values().any(|object| object.uid == *uid));
         if failure.is_some() && failure != self.told {
-            tracing::warn!(problem = failure, "cannot write the status of an ImagePolicy; trying again");
+            let kind = self.objects.kind().name();
+            tracing::warn!(problem = failure, "cannot write the status of an {kind}; trying again");
         }
         self.told = failure;
     }
@@ -105,6 +112,7 @@ impl Writer {
 
 /// What a status says.
 struct About<'s> {
+    kind: CustomKind,
     generation: i64,
     standing: &'s Standing,
     set_in_force: bool,
@@ -146,7 +154,7 @@ impl About<'_> {
             "diagnostics": problems.iter().take(DIAGNOSTICS).map(diagnostic).collect::<Vec<_>>(),
         });
         if let (Some(hash), true) = (hash, self.set_in_force) {
-            status["hash"] = hash.as_str().into();
+            status[fingerprint(self.kind)] = hash.as_str().into();
         }
         status
     }
@@ -179,19 +187,19 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{About, CHARACTERS, DIAGNOSTICS};
-    use crate::server::policies::judge::{Force, Standing};
-    use crate::server::policies::problem::ObjectProblem;
+    use super::{About, CHARACTERS, DIAGNOSTICS, Force, ObjectProblem, Standing, was_in_force};
+    use crate::policy::CustomKind;
     use serde_json::{Value, json};
 
     fn problem(message: &str) -> ObjectProblem {
         let help = vec!["a".to_owned(), "b".to_owned()];
-        ObjectProblem { object: "p".to_owned(), path: "spec.mode".to_owned(), message: message.to_owned(), help }
+        let (object, path) = ("p".to_owned(), "spec.mode".to_owned());
+        ObjectProblem { kind: CustomKind::ImagePolicy, object, path, message: message.to_owned(), help }
     }
 
     fn status(force: Force, problems: &[ObjectProblem], set_in_force: bool, before: &Value, now: i64) -> Value {
         let standing = Standing { force, hash: Some("h".to_owned()), problems: problems.to_vec() };
-        About { generation: 7, standing: &standing, set_in_force }.status(before, now)
+        About { kind: CustomKind::ImagePolicy, generation: 7, standing: &standing, set_in_force }.status(before, now)
     }
 
     fn condition<'s>(status: &'s Value, kind: &str) -> &'s Value {
@@ -215,6 +223,17 @@ mod tests {
             assert_eq!(status["observedGeneration"], 7);
             assert_eq!(status["hash"].is_string(), set);
         }
+    }
+
+    #[test]
+    fn a_release_is_told_by_its_id_and_both_say_that_they_were_in_force() {
+        let standing = Standing { force: Force::This, hash: Some("sha256:h".to_owned()), problems: Vec::new() };
+        let about = About { kind: CustomKind::ImageRelease, generation: 1, standing: &standing, set_in_force: true };
+        let status = about.status(&Value::Null, 0);
+        assert_eq!((&status["id"], &status["hash"]), (&json!("sha256:h"), &Value::Null));
+        assert!(was_in_force(&json!({"id": "sha256:h"})) && was_in_force(&json!({"hash": "h"})));
+        assert!(was_in_force(&json!({"conditions": [{"reason": "Lost"}]})));
+        assert!(!was_in_force(&json!({"conditions": [{"reason": "Invalid"}], "id": null})));
     }
 
     #[test]

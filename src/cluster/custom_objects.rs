@@ -1,4 +1,5 @@
-//! ImagePolicy objects: kept by a watch, through every absence of the API server, and the status that is written into them.
+//! Our own objects, ImagePolicy and ImageRelease: kept by a watch, through every absence of the API server, and the status
+//! that is written into them.
 
 mod written;
 
@@ -16,65 +17,75 @@ use tokio::sync::watch;
 use self::written::Written;
 use super::Cluster;
 use super::ask::{answered, ask};
-use crate::policy::{GROUP, PLURAL};
+use crate::policy::{CustomKind, GROUP};
 
 /// After the first failure of a watch the next attempt comes; the time doubles with each further one, to [`SLOWEST`].
 const FIRST: Duration = Duration::from_millis(500);
 /// How long the definition's coming, or the API server's, may stay unseen.
 const SLOWEST: Duration = Duration::from_secs(5);
 
-/// An ImagePolicy object, as far as it is ours.
+/// An object, as far as it is ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoredPolicy {
+pub struct StoredObject {
     /// Tells it from an earlier object of the same name.
     pub uid: String,
     /// Counts the versions of its spec.
     pub generation: i64,
-    /// The policy as JSON: every key but `status`, and of the metadata the name.
+    /// When it was created, as the API server writes times: in UTC, to the second.
+    pub created: String,
+    /// The object as JSON: every key but `status`, and of the metadata the name.
     pub text: String,
     /// The status that it has; null: none.
     pub status: Value,
 }
 
 /// The objects by name.
-pub type StoredPolicies = BTreeMap<String, StoredPolicy>;
+pub type StoredObjects = BTreeMap<String, StoredObject>;
 
 /// What is known of the objects.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// None until all were listed once; then the last that was seen, also while the API server is away.
-    pub policies: Option<Arc<StoredPolicies>>,
+    pub objects: Option<Arc<StoredObjects>>,
     /// Why they cannot be listed or watched now.
     pub problem: Option<String>,
 }
 
-/// The objects of a cluster under watch. Clones share the watch, which ends with the last of them.
+/// The objects of one kind under watch. Clones share the watch, which ends with the last of them.
 #[derive(Clone, Debug)]
-pub struct ImagePolicies {
+pub struct CustomObjects {
+    kind: CustomKind,
     listing: watch::Receiver<Listing>,
     api: Api<Written>,
 }
 
-impl ImagePolicies {
+impl CustomObjects {
     /// Begins to watch.
     #[must_use]
-    pub fn watched(cluster: &Cluster) -> Self {
-        let api: Api<Written> = Api::all(cluster.client.clone());
+    pub fn watched(cluster: &Cluster, kind: CustomKind) -> Self {
+        let api: Api<Written> = Api::all_with(cluster.client.clone(), &kind);
         let (tell, listing) = watch::channel(Listing::default());
-        tokio::spawn(follow(api.clone(), tell));
-        ImagePolicies { listing, api }
+        tokio::spawn(follow(api.clone(), kind, tell));
+        CustomObjects { kind, listing, api }
+    }
+
+    /// Their kind.
+    #[must_use]
+    pub const fn kind(&self) -> CustomKind {
+        self.kind
     }
 
     /// All objects as they are now, without a watch.
     ///
     /// # Errors
     /// One sentence: the API server did not answer, or not in time, or forbids it, or knows no such objects.
-    pub async fn listed(cluster: &Cluster) -> Result<StoredPolicies, String> {
-        let api: Api<Written> = Api::all(cluster.client.clone());
-        let list = ask("list ImagePolicy objects", api.list(&ListParams::default())).await?;
-        let mut policies = StoredPolicies::new();
-        list.items.into_iter().for_each(|object| insert(&mut policies, object));
-        Ok(policies)
+    pub async fn listed(cluster: &Cluster, kind: CustomKind) -> Result<StoredObjects, String> {
+        let api: Api<Written> = Api::all_with(cluster.client.clone(), &kind);
+        let what = format!("list {} objects", kind.name());
+        let list = ask(&what, api.list(&ListParams::default())).await?;
+        let mut objects = StoredObjects::new();
+        list.items.into_iter().for_each(|object| insert(&mut objects, kind, object));
+        Ok(objects)
     }
 
     /// What is known of them; the receiver tells of changes.
@@ -96,9 +107,9 @@ impl ImagePolicies {
 }
 
 /// Until nobody listens any more.
-async fn follow(api: Api<Written>, tell: watch::Sender<Listing>) {
+async fn follow(api: Api<Written>, kind: CustomKind, tell: watch::Sender<Listing>) {
     let mut events = std::pin::pin!(watcher(api, Config::default()));
-    let mut listed = StoredPolicies::new();
+    let mut listed = StoredObjects::new();
     let mut retries = Retries::default();
     loop {
         let event = tokio::select! {
@@ -108,8 +119,8 @@ async fn follow(api: Api<Written>, tell: watch::Sender<Listing>) {
         let Some(event) = event else { return };
         let wait = retries.after(&event);
         match event {
-            Ok(event) => apply(event, &mut listed, &tell),
-            Err(error) => failed(&error, &tell),
+            Ok(event) => apply(event, kind, &mut listed, &tell),
+            Err(error) => failed(&error, kind, &tell),
         }
         if let Some(wait) = wait {
             tokio::select! {
@@ -120,40 +131,42 @@ async fn follow(api: Api<Written>, tell: watch::Sender<Listing>) {
     }
 }
 
-/// `listed` collects a list until it is complete, so that no policy is missing meanwhile.
-fn apply(event: Event<Written>, listed: &mut StoredPolicies, tell: &watch::Sender<Listing>) {
+/// `listed` collects a list until it is complete, so that no object is missing meanwhile.
+fn apply(event: Event<Written>, kind: CustomKind, listed: &mut StoredObjects, tell: &watch::Sender<Listing>) {
     match event {
         Event::Init => listed.clear(),
-        Event::InitApply(object) => insert(listed, object),
+        Event::InitApply(object) => insert(listed, kind, object),
         Event::InitDone => {
-            let policies = Some(Arc::new(std::mem::take(listed)));
-            tell.send_replace(Listing { policies, problem: None });
+            let objects = Some(Arc::new(std::mem::take(listed)));
+            tell.send_replace(Listing { objects, problem: None });
         }
-        Event::Apply(object) => change(tell, |known| insert(known, object)),
+        Event::Apply(object) => change(tell, |known| insert(known, kind, object)),
         Event::Delete(object) => change(tell, |known| {
             known.remove(object.name());
         }),
     }
 }
 
-fn change(tell: &watch::Sender<Listing>, change: impl FnOnce(&mut StoredPolicies)) {
+fn change(tell: &watch::Sender<Listing>, change: impl FnOnce(&mut StoredObjects)) {
     tell.send_modify(|listing| {
-        change(Arc::make_mut(listing.policies.get_or_insert_default()));
+        change(Arc::make_mut(listing.objects.get_or_insert_default()));
         listing.problem = None;
     });
 }
 
 /// Each problem is logged once, however often it comes back in a row.
-fn failed(error: &watcher::Error, tell: &watch::Sender<Listing>) {
-    let problem = sentence(error);
+fn failed(error: &watcher::Error, kind: CustomKind, tell: &watch::Sender<Listing>) {
+    let problem = sentence(error, kind);
     let news = tell.borrow().problem.as_ref() != Some(&problem);
     if news {
-        tracing::warn!(problem, "cannot watch ImagePolicy objects; those that are known still serve; trying again");
+        let kind = kind.name();
+        tracing::warn!(problem, "cannot watch {kind} objects; those that are known still serve; trying again");
         tell.send_modify(|listing| listing.problem = Some(problem));
     }
 }
 
-fn sentence(error: &watcher::Error) -> String {
+fn sentence(error: &watcher::Error, kind: CustomKind) -> String {
+    let (plural, schema) = (kind.plural(), kind.schema());
     let code = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
@@ -163,18 +176,18 @@ fn sentence(error: &watcher::Error) -> String {
     };
     match code {
         404 => format!(
-            "the CustomResourceDefinition {PLURAL}.{GROUP} is not installed: apply the chart again, or `tagwarden schema crd`"
+            "the CustomResourceDefinition {plural}.{GROUP} is not installed: apply the chart again, or `tagwarden schema {schema}`"
         ),
         403 => format!(
-            "listing and watching {PLURAL}.{GROUP} is forbidden: apply the chart again, its ClusterRole grants both"
+            "listing and watching {plural}.{GROUP} is forbidden: apply the chart again, its ClusterRole grants both"
         ),
         _ => error.to_string(),
     }
 }
 
-fn insert(known: &mut StoredPolicies, object: Written) {
+fn insert(known: &mut StoredObjects, kind: CustomKind, object: Written) {
     if !object.name().is_empty() {
-        known.insert(object.name().to_owned(), object.stored());
+        known.insert(object.name().to_owned(), object.stored(kind));
     }
 }
 
@@ -209,65 +222,69 @@ impl Retries {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Listing, Retries, StoredPolicies, Written, apply, failed};
+    use super::{Event, Listing, Retries, StoredObjects, Written, apply, failed};
+    use crate::policy::CustomKind;
     use kube::runtime::watcher;
     use serde_json::{Value, json};
     use tokio::sync::watch;
 
+    const KIND: CustomKind = CustomKind::ImagePolicy;
+
     fn object(name: &str, spec: Value) -> Written {
-        let object = json!({"metadata": {"name": name, "uid": "u", "generation": 3, "labels": {"a": "b"}},
+        let object = json!({"metadata": {"name": name, "uid": "u", "generation": 3, "creationTimestamp": "2026-01-02T03:04:05Z", "labels": {"a": "b"}},
             "spec": spec, "specs": 1, "status": {"hash": "h"}});
         serde_json::from_str(&object.to_string()).unwrap()
     }
 
     fn names(tell: &watch::Sender<Listing>) -> Option<Vec<String>> {
-        tell.borrow().policies.as_ref().map(|policies| policies.keys().cloned().collect())
+        tell.borrow().objects.as_ref().map(|objects| objects.keys().cloned().collect())
     }
 
     #[test]
     fn a_list_counts_when_it_is_complete_and_changes_are_followed() {
         let (tell, _told) = watch::channel(Listing::default());
-        let mut listed = StoredPolicies::new();
+        let mut listed = StoredObjects::new();
         for event in [Event::Init, Event::InitApply(object("a", json!({})))] {
-            apply(event, &mut listed, &tell);
+            apply(event, KIND, &mut listed, &tell);
             assert_eq!(names(&tell), None, "half a list is none");
         }
-        apply(Event::InitDone, &mut listed, &tell);
+        apply(Event::InitDone, KIND, &mut listed, &tell);
         assert_eq!(names(&tell).unwrap(), ["a"]);
-        apply(Event::Apply(object("b", json!({}))), &mut listed, &tell);
-        apply(Event::Delete(object("a", json!({}))), &mut listed, &tell);
+        apply(Event::Apply(object("b", json!({}))), KIND, &mut listed, &tell);
+        apply(Event::Delete(object("a", json!({}))), KIND, &mut listed, &tell);
         assert_eq!(names(&tell).unwrap(), ["b"]);
         for event in [Event::Init, Event::InitApply(object("c", json!({})))] {
-            apply(event, &mut listed, &tell);
+            apply(event, KIND, &mut listed, &tell);
         }
         assert_eq!(names(&tell).unwrap(), ["b"], "the old list until the new one is complete");
-        apply(Event::InitDone, &mut listed, &tell);
+        apply(Event::InitDone, KIND, &mut listed, &tell);
         assert_eq!(names(&tell).unwrap(), ["c"]);
     }
 
     #[test]
     fn an_object_is_every_key_but_its_status_and_the_api_servers_metadata() {
         let (tell, told) = watch::channel(Listing::default());
-        apply(Event::Apply(object("a", json!({"mode": "warn"}))), &mut StoredPolicies::new(), &tell);
-        let stored = told.borrow().policies.as_ref().unwrap()["a"].clone();
+        apply(Event::Apply(object("a", json!({"mode": "warn"}))), KIND, &mut StoredObjects::new(), &tell);
+        let stored = told.borrow().objects.as_ref().unwrap()["a"].clone();
         let text: Value = serde_json::from_str(&stored.text).unwrap();
         let expected = json!({"apiVersion": "tagwarden.dev/v1", "kind": "ImagePolicy", "metadata": {"name": "a"},
             "spec": {"mode": "warn"}, "specs": 1});
         assert_eq!(text, expected);
+        assert_eq!(stored.created, "2026-01-02T03:04:05Z");
         assert_eq!((stored.generation, stored.status), (3, json!({"hash": "h"})));
     }
 
     #[test]
     fn a_failure_keeps_what_is_known_and_says_what_to_do() {
         let (tell, told) = watch::channel(Listing::default());
-        apply(Event::Apply(object("a", json!({}))), &mut StoredPolicies::new(), &tell);
+        apply(Event::Apply(object("a", json!({}))), KIND, &mut StoredObjects::new(), &tell);
         for (code, expected) in [(404, "schema crd"), (403, "ClusterRole"), (500, "boom")] {
             let status = json!({"status": "Failure", "message": "boom", "reason": "x", "code": code});
-            failed(&watcher::Error::WatchError(serde_json::from_value(status).unwrap()), &tell);
+            failed(&watcher::Error::WatchError(serde_json::from_value(status).unwrap()), KIND, &tell);
             assert!(told.borrow().problem.as_ref().unwrap().contains(expected), "{:?}", told.borrow().problem);
         }
         assert_eq!(names(&tell).unwrap(), ["a"]);
-        apply(Event::Apply(object("a", json!({}))), &mut StoredPolicies::new(), &tell);
+        apply(Event::Apply(object("a", json!({}))), KIND, &mut StoredObjects::new(), &tell);
         assert_eq!(told.borrow().problem, None, "it is over when the next event comes");
     }
 

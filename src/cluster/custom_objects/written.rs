@@ -1,8 +1,8 @@
-//! An ImagePolicy object as the API server writes it, read so that no object can hide the others.
+//! An object of ours as the API server writes it, read so that no object can hide the others.
 //!
 //! One item that cannot be decoded makes a whole list undecodable. The API server keeps nested values of any depth in
 //! unknown keys, and in `managedFields` about them; serde_json reads 128 levels. So nothing is decoded that is not ours, and
-//! what is in the other keys stays text: the strict reader of policies says what is wrong with it.
+//! what is in the other keys stays text: the strict readers of policies and releases say what is wrong with it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,13 +14,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::StoredPolicy;
-use crate::policy::{GROUP, KIND, PLURAL, VERSION};
+use super::StoredObject;
+use crate::policy::{CustomKind, GROUP, VERSION};
 
 /// An object as it is written.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
     metadata: ObjectMeta,
+    created: String,
     /// Every key but `metadata`.
     keys: BTreeMap<String, Box<RawValue>>,
 }
@@ -33,6 +34,7 @@ struct Metadata {
     uid: Option<String>,
     generation: Option<i64>,
     resource_version: Option<String>,
+    creation_timestamp: Option<String>,
 }
 
 impl Written {
@@ -41,12 +43,13 @@ impl Written {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// The policy that it holds.
-    pub fn stored(mut self) -> StoredPolicy {
+    /// What it holds. `kind`: of the list that it comes from.
+    pub fn stored(mut self, kind: CustomKind) -> StoredObject {
         // We wrote it ourselves; what cannot be read of it is written again.
         let status = self.keys.remove("status").and_then(|status| serde_json::from_str(status.get()).ok());
-        StoredPolicy {
-            text: self.text(),
+        StoredObject {
+            text: self.text(kind),
+            created: self.created,
             uid: self.metadata.uid.unwrap_or_default(),
             generation: self.metadata.generation.unwrap_or_default(),
             status: status.unwrap_or_default(),
@@ -54,11 +57,11 @@ impl Written {
     }
 
     /// Lists leave out what all of their items are.
-    fn text(&self) -> String {
+    fn text(&self, kind: CustomKind) -> String {
         let given = |key: &str| self.keys.get(key).map(|value| value.get());
         let (api_version, kind) = match given("kind").filter(|kind| *kind != "\"\"") {
             Some(kind) => (given("apiVersion").map(str::to_owned), kind.to_owned()),
-            None => (None, quoted(KIND)),
+            None => (None, quoted(kind.name())),
         };
         let api_version = api_version.unwrap_or_else(|| quoted(&format!("{GROUP}/{VERSION}")));
         let name = quoted(self.name());
@@ -87,28 +90,28 @@ impl<'de> Deserialize<'de> for Written {
             resource_version: ours.resource_version,
             ..ObjectMeta::default()
         };
-        Ok(Written { metadata, keys })
+        Ok(Written { metadata, created: ours.creation_timestamp.unwrap_or_default(), keys })
     }
 }
 
 impl Resource for Written {
-    type DynamicType = ();
+    type DynamicType = CustomKind;
     type Scope = ClusterResourceScope;
 
-    fn kind((): &()) -> Cow<'_, str> {
-        KIND.into()
+    fn kind(kind: &CustomKind) -> Cow<'_, str> {
+        kind.name().into()
     }
 
-    fn group((): &()) -> Cow<'_, str> {
+    fn group(_: &CustomKind) -> Cow<'_, str> {
         GROUP.into()
     }
 
-    fn version((): &()) -> Cow<'_, str> {
+    fn version(_: &CustomKind) -> Cow<'_, str> {
         VERSION.into()
     }
 
-    fn plural((): &()) -> Cow<'_, str> {
-        PLURAL.into()
+    fn plural(kind: &CustomKind) -> Cow<'_, str> {
+        kind.plural().into()
     }
 
     fn meta(&self) -> &ObjectMeta {
@@ -123,6 +126,7 @@ impl Resource for Written {
 #[cfg(test)]
 mod tests {
     use super::Written;
+    use crate::policy::CustomKind;
     use kube::api::{ObjectList, WatchEvent};
     use serde_json::{Value, json};
 
@@ -143,7 +147,7 @@ mod tests {
         let (deep, fine) = (object(&deep()), object("1"));
         let list = format!("{{\"kind\":\"L\",\"apiVersion\":\"v1\",\"metadata\":{{}},\"items\":[{deep},{fine}]}}");
         let list: ObjectList<Written> = serde_json::from_str(&list).unwrap();
-        let stored: Vec<_> = list.items.into_iter().map(Written::stored).collect();
+        let stored: Vec<_> = list.items.into_iter().map(|object| object.stored(CustomKind::ImagePolicy)).collect();
         assert!(stored[0].text.len() > 25_000 && stored[0].status == Value::Null);
         assert_eq!(stored[1].status, json!({"x": 1}));
         let event = format!("{{\"type\":\"MODIFIED\",\"object\":{deep}}}");
@@ -160,7 +164,7 @@ mod tests {
             (r#"{"metadata": {"name": "a"}, "kind": "K", "apiVersion": "v2"}"#, "v2", "K"),
         ] {
             let written: Written = serde_json::from_str(written).unwrap();
-            let text: Value = serde_json::from_str(&written.stored().text).unwrap();
+            let text: Value = serde_json::from_str(&written.stored(CustomKind::ImagePolicy).text).unwrap();
             assert_eq!(text, json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}}));
         }
         assert!(serde_json::from_str::<Written>("{}").is_err());
