@@ -191,7 +191,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     metrics.panicked();
     metrics.certificate_in_use(1);
     metrics.policies_judged(1, false);
-    let source = ReleaseSource { name: "d", releases: None, since: Some(1), is_current: true };
+    let source = ReleaseSource { name: "d", releases: None, since: Some(1), is_current: true, from_saved: false };
     metrics.release_sources(std::iter::once(source));
     metrics.registry_request("registry.example.com", "ok", Duration::from_millis(1));
     metrics.cache_request(CacheResult::Hit);
