@@ -90,7 +90,7 @@ fn asked_review(
     let Considered::Judge(collected) = consider(&request, &about, workloads, &requesters) else { return Vec::new() };
     let images = collected.images();
     let asked =
-        about.policy_request(None, releases.govern(Some("shop"), None), tagwarden::policy::Stage::Mutation, NOW);
+        about.policy_request(None, &[], releases.govern(Some("shop"), None), tagwarden::policy::Stage::Mutation, NOW);
     let plan = set.plan(&asked, &images);
     let absent = || Undecided::new(tagwarden::policy::Failure::Unreachable, "not known");
     let answer = |lookup: &tagwarden::policy::Lookup<'_>| match lookup.what {
@@ -168,7 +168,7 @@ fn review(body: &[u8], set: &PolicySet, workloads: &Workloads, requesters: &Exem
     let about = About::of(&request);
     let Considered::Judge(collected) = consider(&request, &about, workloads, requesters) else { return Vec::new() };
     let images = collected.images();
-    let asked = about.policy_request(None, Governed::default(), tagwarden::policy::Stage::Admission, 0);
+    let asked = about.policy_request(None, &[], Governed::default(), tagwarden::policy::Stage::Admission, 0);
     let verdict: Verdict<'_> = decide(set.plan(&asked, &images), &images, &Facts::default());
     answer(&about, Outcome::Judged(&verdict), Some(set), &[])
 }

@@ -75,7 +75,7 @@ async fn review(body: &str, set: &PolicySet, resolver: Option<&Resolver>) -> Vec
     let about = About::of(&request);
     let Considered::Judge(collected) = consider(&request, &about, &workloads, &requesters) else { return Vec::new() };
     let images = collected.images();
-    let asked = about.policy_request(None, Governed::default(), Stage::Admission, 0);
+    let asked = about.policy_request(None, &[], Governed::default(), Stage::Admission, 0);
     let plan = set.plan(&asked, &images);
     let facts = match resolver {
         Some(resolver) => {

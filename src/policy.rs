@@ -68,6 +68,8 @@ pub struct Request<'a> {
     /// The environment that the namespace belongs to, where whoever asks knows it better than the namespace tells: the
     /// command line, of a file in an overlay. In admission there is none: the object's author would choose it.
     pub environment: Option<&'a str>,
+    /// Images of the object that an update leaves as they are: they are not judged, but a release is one for all of them.
+    pub beside: &'a [ImageUse<'a>],
     /// The releases that govern the namespace, or why none does; see [`Releases::govern`].
     pub governed: Governed<'a>,
     /// Now, for the expiry of exceptions.

@@ -45,6 +45,7 @@ fn judge(set: &PolicySet) {
             namespace_labels: None,
             is_pod,
             environment: None,
+            beside: &[],
             governed: tagwarden::policy::Governed::default(),
             stage: Stage::Admission,
             now: 1_772_000_000,

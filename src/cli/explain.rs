@@ -202,6 +202,7 @@ fn by_policies<'a>(
         namespace_labels: labels.as_ref(),
         is_pod: true,
         environment: None,
+        beside: &[],
         governed: engine.releases.govern(Some(namespace), labels.as_ref()),
         stage: learner.stage(),
         now: surroundings.now,

@@ -16,11 +16,11 @@ use super::{
 /// The strictest of all policies holds for an image, the strictest of all images for the request.
 #[must_use]
 pub fn decide<'a>(plan: Plan<'a>, images: &[ImageUse<'a>], facts: &Facts) -> Verdict<'a> {
-    let Plan { judge, object_findings, images: planned } = plan;
+    let Plan { judge, object_findings, images: planned, beside } = plan;
     let object = strictest(object_findings.iter().map(|finding| finding.mode));
-    let agreement = judge.agreement(&planned, facts);
+    let agreement = judge.agreement(&planned, &beside, facts);
     let (standings, chosen) = (agreement.images, agreement.release);
-    let mode = chosen.and_then(|_| judge.mode_of_release(&planned));
+    let mode = planned.iter().filter_map(|planned| judge.mode_of_release(planned)).max();
     let mut standings = standings.into_iter();
     let judged: Vec<ImageVerdict<'a>> = images
         .iter()
@@ -80,17 +80,6 @@ impl<'a> Judge<'a> {
             }
         }
         examination.notes
-    }
-
-    /// The strictest mode in which a rule requires a release of one of the images.
-    fn mode_of_release(&self, planned: &[Planned<'a>]) -> Option<Mode> {
-        let demands =
-            planned.iter().filter_map(|planned| planned.subject.as_ref()).flat_map(|subject| &subject.demands);
-        let modes = demands.filter(|demand| demand.release).map(|demand| {
-            let policy = self.applying[demand.at];
-            self.mode(policy, Some((demand.rule, &policy.rules[demand.rule])), Check::Release)
-        });
-        modes.max()
     }
 
     /// What becomes of a Pod's image without a digest, where a rule asks for a pin and no policy refuses the image.

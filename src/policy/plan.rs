@@ -21,6 +21,8 @@ pub struct Plan<'p> {
     pub(super) object_findings: Vec<Finding<'p>>,
     /// Each image, in order.
     pub(super) images: Vec<Planned<'p>>,
+    /// Images that are not judged, as far as rules require a release of them.
+    pub(super) beside: Vec<Subject<'p>>,
 }
 
 /// What text says of one image.
@@ -49,10 +51,12 @@ impl Plan<'_> {
     #[must_use]
     pub fn missing(&self, facts: &Facts) -> Vec<Lookup<'_>> {
         let mut wanted = Wanted::default();
-        let agreement = self.judge.agreement(&self.images, facts);
-        let subject = |at: usize| self.images.get(at).and_then(|image| image.subject.as_ref());
+        let agreement = self.judge.agreement(&self.images, &self.beside, facts);
+        let subjects = self.images.iter().map(|image| image.subject.as_ref()).chain(self.beside.iter().map(Some));
+        let subjects: Vec<Option<&Subject<'_>>> =
+            if agreement.wants.is_empty() { Vec::new() } else { subjects.collect() };
         for (at, want) in &agreement.wants {
-            if let Some(subject) = subject(*at) {
+            if let Some(subject) = subjects.get(*at).copied().flatten() {
                 wanted.add(subject.lookup(want));
             }
         }
@@ -86,6 +90,9 @@ impl PolicySet {
         }
         let mut scratch = Scratch::default();
         plan.images = images.iter().map(|image| plan.judge.image(image, &mut scratch)).collect();
+        if plan.images.iter().any(Planned::is_of_a_release) {
+            plan.beside = request.beside.iter().filter_map(|image| plan.judge.beside(image)).collect();
+        }
         plan
     }
 
@@ -106,7 +113,14 @@ impl PolicySet {
 /// A plan without images: which policies apply, and a finding where none does and the server minds.
 fn empty(judge: Judge<'_>) -> Plan<'_> {
     let object_findings = if judge.applying.is_empty() { judge.uncovered().into_iter().collect() } else { Vec::new() };
-    Plan { judge, object_findings, images: Vec::new() }
+    Plan { judge, object_findings, images: Vec::new(), beside: Vec::new() }
+}
+
+impl Planned<'_> {
+    /// Whether a rule requires a release of it, and text alone did not refuse it.
+    pub fn is_of_a_release(&self) -> bool {
+        self.subject.as_ref().is_some_and(|subject| subject.demands.iter().any(|demand| demand.release))
+    }
 }
 
 /// Buffers that images of one request share.
@@ -157,6 +171,20 @@ impl<'p> Judge<'p> {
             planned.subject = Some(Subject::new(name, reference, moving, demands));
         }
         planned
+    }
+
+    /// An image that is not judged, where a rule requires a release of it.
+    fn beside(&self, image: &ImageUse<'p>) -> Option<Subject<'p>> {
+        let reference = self.readable(image).ok()?;
+        let mut name = String::new();
+        reference.write_name(&mut name);
+        let requires = |policy: &&&Policy| {
+            let glob = policy.images.first_match(&name);
+            let rule = glob.and_then(|glob| policy.rule_of_glob.get(glob)).and_then(|rule| policy.rules.get(*rule));
+            rule.is_some_and(|rule| rule.release == Release::Require && rule.literal)
+        };
+        self.applying.iter().find(requires)?;
+        Some(Subject::new(name, reference, Moving::Unknown, Vec::new()))
     }
 
     /// The reference, or why there is none: too long (TW197), or not one (TW100).

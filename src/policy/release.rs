@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::compile::{Policy, Rule};
-use super::examine::{Examination, Open};
+use super::examine::{Examination, Open, Subject};
 use super::facts::Tagged;
 use super::file::Release as Asks;
 use super::judge::{Judge, Violation};
@@ -15,7 +15,7 @@ use super::lookups::Want;
 use super::plan::Planned;
 use super::show::{IMAGE_BYTES, printable};
 use super::tags::Tag;
-use super::{Age, Budget, Check, Facts, Failure, FindingId, Governed, Undecided};
+use super::{Age, Budget, Check, Facts, Failure, FindingId, Governed, Mode, Undecided};
 use crate::image::{Digest, DigestBuf, Reference};
 use crate::release::{Image, Release};
 
@@ -42,11 +42,14 @@ pub(super) enum OfRelease {
 pub(super) struct Agreement<'x> {
     /// For each image, where a rule asks.
     pub images: Vec<Option<OfRelease>>,
-    /// Questions that are still to be answered, by the image's place.
+    /// Questions that are still to be answered, by the image's place: those that are judged first, then those beside them.
     pub wants: Vec<(usize, Want<'x>)>,
-    /// The place of the release among those that govern; none: no image was held against one.
+    /// The place of the release that every image fits, those that are not judged among them; none: there is none.
     pub release: Option<usize>,
 }
+
+/// Images on one side of an update, each as it stands to every release.
+type Table<'x> = Vec<Option<Vec<Standing<'x>>>>;
 
 impl<'p> Judge<'p> {
     /// The releases that govern the namespace: the active one first.
@@ -96,13 +99,16 @@ impl<'p> Judge<'p> {
         format!("no release governs the namespace {namespace}{why}")
     }
 
-    /// Holds all images against the governing releases.
-    pub fn agreement<'x>(&'x self, planned: &'x [Planned<'p>], facts: &'x Facts) -> Agreement<'x> {
+    /// Holds all images against the governing releases. `beside`: those that an update leaves as they are. They are not blamed for
+    /// anything, and the release is one that they fit, so that what changes must fit it, too; those that fit none are of no account.
+    pub fn agreement<'x>(
+        &'x self,
+        planned: &'x [Planned<'p>],
+        beside: &'x [Subject<'p>],
+        facts: &'x Facts,
+    ) -> Agreement<'x> {
         let mut agreement = Agreement { images: Vec::new(), wants: Vec::new(), release: None };
-        let asks = |planned: &Planned<'_>| {
-            planned.subject.as_ref().is_some_and(|subject| subject.demands.iter().any(|demand| demand.release))
-        };
-        if !planned.iter().any(asks) {
+        if !planned.iter().any(Planned::is_of_a_release) {
             return agreement;
         }
         if matches!(self.request.governed, Governed::LabelsUnknown) {
@@ -110,33 +116,66 @@ impl<'p> Judge<'p> {
                 let why = "the namespace's labels, which choose its release, could not be had; try again";
                 OfRelease::Open(Undecided::new(Failure::Unreachable, why))
             };
-            agreement.images = planned.iter().map(|planned| asks(planned).then(unknown)).collect();
+            agreement.images = planned.iter().map(|planned| planned.is_of_a_release().then(unknown)).collect();
             return agreement;
         }
         let releases = self.governing();
-        let mut table: Vec<Option<Vec<Standing<'x>>>> = Vec::with_capacity(planned.len());
-        for (at, planned) in planned.iter().enumerate() {
-            let Some(subject) = planned.subject.as_ref().filter(|_| asks(planned)) else {
-                table.push(None);
-                continue;
-            };
+        let mut standings = |at: usize, subject: &'x Subject<'p>| -> Vec<Standing<'x>> {
             let mut examination = Examination::new(self, subject, facts);
-            table.push(Some(releases.iter().map(|release| examination.standing(release)).collect()));
+            let row = releases.iter().map(|release| examination.standing(release)).collect();
             agreement.wants.extend(examination.wants.into_iter().map(|want| (at, want)));
-        }
+            row
+        };
+        let asked = planned.iter().map(|planned| planned.subject.as_ref().filter(|_| planned.is_of_a_release()));
+        let table: Table<'x> = asked.enumerate().map(|(at, subject)| Some(standings(at, subject?))).collect();
+        let first = planned.len();
+        let beside: Table<'x> =
+            beside.iter().enumerate().map(|(at, subject)| Some(standings(first + at, subject))).collect();
+        let enforced: Vec<bool> =
+            planned.iter().map(|planned| self.mode_of_release(planned) == Some(Mode::Enforce)).collect();
         let misfits = |at: usize| {
-            let of = |row: &Option<Vec<Standing<'_>>>| {
-                let standing = row.as_ref().and_then(|row| row.get(at));
-                matches!(standing, Some(Standing::Absent | Standing::Differs(_)))
+            let counted = |only: bool| {
+                table
+                    .iter()
+                    .zip(&enforced)
+                    .filter(|(row, enforced)| is_misfit(row, at) && (**enforced || !only))
+                    .count()
             };
-            table.iter().filter(|row| of(row)).count()
+            let beside = beside.iter().filter(|row| is_misfit(row, at) && fits_any(row)).count();
+            (beside, counted(true), counted(false))
         };
         // Of several that fit alike the first, which is the active one where it is among them.
         let chosen = (0..releases.len()).min_by_key(|at| misfits(*at)).unwrap_or_default();
-        agreement.release = (!releases.is_empty()).then_some(chosen);
+        let fits = |row: &Option<Vec<Standing<'_>>>| {
+            row.as_ref().is_none_or(|row| matches!(row.get(chosen), Some(Standing::Fits)))
+        };
+        let all_fit = !releases.is_empty() && table.iter().chain(&beside).all(fits);
+        agreement.release = all_fit.then_some(chosen);
+        // Where it is not known what stands beside them, it is not known whether they are of one release.
+        let open = beside.iter().flatten().find_map(|row| match row.get(chosen) {
+            Some(Standing::Open(cause)) => Some(cause.clone().into_owned()),
+            _ => None,
+        });
         let rows = table.into_iter().zip(planned);
-        agreement.images = rows.map(|(row, planned)| Some(self.of_release(row?, planned, chosen))).collect();
+        agreement.images = rows
+            .map(|(row, planned)| {
+                Some(match (self.of_release(row?, planned, chosen), &open) {
+                    (OfRelease::Fits, Some(cause)) => OfRelease::Open(cause.clone()),
+                    (standing, _) => standing,
+                })
+            })
+            .collect();
         agreement
+    }
+
+    /// The strictest mode in which a rule requires a release of an image.
+    pub fn mode_of_release(&self, planned: &Planned<'p>) -> Option<Mode> {
+        let demands = planned.subject.iter().flat_map(|subject| &subject.demands).filter(|demand| demand.release);
+        let modes = demands.map(|demand| {
+            let policy = self.applying[demand.at];
+            self.mode(policy, Some((demand.rule, &policy.rules[demand.rule])), Check::Release)
+        });
+        modes.max()
     }
 
     /// One image's standing to the chosen release, and where it does not fit, why.
@@ -319,6 +358,17 @@ fn by_text<'x>(reference: &Reference<'_>, name: &str, release: &Release) -> Opti
 /// Whether a digest is the declared one, or that of one of its platforms.
 fn is_one_of(digest: &DigestBuf, declared: &DigestBuf, image: &Image) -> bool {
     digest == declared || image.platforms.values().any(|child| child == digest)
+}
+
+/// Whether an image is not of a release.
+fn is_misfit(row: &Option<Vec<Standing<'_>>>, at: usize) -> bool {
+    let standing = row.as_ref().and_then(|row| row.get(at));
+    matches!(standing, Some(Standing::Absent | Standing::Differs(_)))
+}
+
+/// Whether an image is of any release.
+fn fits_any(row: &Option<Vec<Standing<'_>>>) -> bool {
+    row.iter().flatten().any(|standing| matches!(standing, Standing::Fits))
 }
 
 /// `system-2026-01-11-expA`.

@@ -296,6 +296,7 @@ impl TestFile {
             namespace_labels: self.namespaces.get(namespace),
             is_pod: group.is_empty() && kind == "Pod",
             environment: None,
+            beside: &[],
             governed: self.governing.govern(Some(namespace), self.namespaces.get(namespace)),
             stage: if self.registry.is_some() { Stage::Command } else { Stage::Offline },
             now: self.now,

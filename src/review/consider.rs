@@ -2,7 +2,7 @@
 
 use super::exempt::{Exempt, Metadata, exemption};
 use super::{AdmissionRequest, Collected, ExemptRequesters, Operation, Workloads};
-use crate::policy::{Governed, Labels, Request, Seconds, Stage, printable};
+use crate::policy::{Governed, ImageUse, Labels, Request, Seconds, Stage, printable};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -149,6 +149,7 @@ impl<'a> About<'a> {
     pub fn policy_request<'s>(
         &'s self,
         labels: Option<&'s Labels>,
+        beside: &'s [ImageUse<'s>],
         governed: Governed<'s>,
         stage: Stage,
         now: Seconds,
@@ -160,6 +161,7 @@ impl<'a> About<'a> {
             namespace_labels: labels,
             is_pod: self.group.is_empty() && self.kind == "Pod",
             environment: None,
+            beside,
             governed,
             stage,
             now,
@@ -257,7 +259,7 @@ mod tests {
         let about = About::of(&read(body.as_bytes()).unwrap());
         assert_eq!((&*about.name, about.namespace.as_deref()), ("checkout-7d9-*", Some("shop-prod")));
         let request =
-            about.policy_request(None, crate::policy::Governed::default(), crate::policy::Stage::Admission, 7);
+            about.policy_request(None, &[], crate::policy::Governed::default(), crate::policy::Stage::Admission, 7);
         assert!(request.is_pod);
         assert_eq!(
             (request.kind, request.name, request.namespace, request.now),
@@ -270,12 +272,14 @@ mod tests {
         let about = About::of(&read(body.as_bytes()).unwrap());
         assert_eq!(
             about
-                .policy_request(None, crate::policy::Governed::default(), crate::policy::Stage::Admission, 0)
+                .policy_request(None, &[], crate::policy::Governed::default(), crate::policy::Stage::Admission, 0)
                 .namespace,
             None
         );
         assert!(
-            !about.policy_request(None, crate::policy::Governed::default(), crate::policy::Stage::Admission, 0).is_pod
+            !about
+                .policy_request(None, &[], crate::policy::Governed::default(), crate::policy::Stage::Admission, 0)
+                .is_pod
         );
         assert_eq!(about.shown_kind(), "Pod.example.com");
     }

@@ -202,7 +202,7 @@ impl Noted {
         self.place = object.annotations.place;
         let own = object.release();
         match release {
-            Some(release) if own != Some(release) && self.place != Place::Nowhere => {
+            Some(release) if own != Some(release) && self.place != Place::Nowhere && self.has_room(object, release) => {
                 self.changed.push((RELEASE_ANNOTATION, release.to_owned()));
             }
             None if own.is_some() && own != old.and_then(PodMetadata::release) => {
@@ -211,6 +211,17 @@ impl Noted {
             _ => {}
         }
         self
+    }
+
+    /// Whether the annotation fits beside all others; what has more than that the API server refuses.
+    fn has_room(&self, object: &PodMetadata<'_>, release: &str) -> bool {
+        let Annotations { images, pins, other_bytes, .. } = &object.annotations;
+        let as_is = |key: &'static str, own: &Option<std::borrow::Cow<'_, str>>| {
+            let changed = self.changed.iter().find(|(changed, _)| *changed == key).map(|(_, text)| text.len());
+            changed.or(own.as_ref().map(|text| text.len())).map_or(0, |bytes| key.len() + bytes)
+        };
+        let ours = as_is(IMAGES_ANNOTATION, images) + as_is(PINS_ANNOTATION, pins);
+        other_bytes + ours + RELEASE_ANNOTATION.len() + release.len() <= MAX_TOTAL_BYTES
     }
 
     fn operations(&self) -> Vec<Operation<'_>> {

@@ -160,6 +160,8 @@ pub struct Collected<'a> {
     /// Of the object before an update.
     old: Found<'a>,
     judged: Vec<usize>,
+    /// Those that are the same in the old object.
+    same: Vec<usize>,
     /// One line each: images that are deferred to the Pod.
     pub warnings: Vec<String>,
     /// Whether the kind is built in or configured.
@@ -176,6 +178,7 @@ impl<'a> Collected<'a> {
         for (number, (entry, to_judge)) in found.entries.iter().zip(to_judge).enumerate() {
             if !to_judge {
                 collected.unchanged += 1;
+                collected.same.push(number);
             } else if let Some(why) = deferral.reason(&entry.image) {
                 collected.deferred += 1;
                 if collected.warnings.len() < MAX_WARNINGS {
@@ -197,6 +200,12 @@ impl<'a> Collected<'a> {
             .filter_map(|number| self.found.entries.get(*number))
             .map(|entry| self.image_use(entry))
             .collect()
+    }
+
+    /// The images that are the same in the old object: they are not judged, and are beside those that are.
+    pub fn beside(&self) -> Vec<ImageUse<'_>> {
+        let entries = self.same.iter().filter_map(|number| self.found.entries.get(*number));
+        entries.map(|entry| self.image_use(entry)).collect()
     }
 
     /// For each of [`Collected::images`], what stood in its place before the update: in the list, under the name, where

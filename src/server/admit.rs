@@ -90,7 +90,9 @@ async fn validate(case: &Case<'_>, considered: &Considered<'_>, slot: &mut Slot<
     }
 
     let labels = case.labels(policies).await;
-    let asked = case.question(labels.as_deref(), Stage::Admission);
+    let governed = case.releases.may_govern(&case.request.namespace);
+    let beside = collected.filter(|_| governed).map(Collected::beside).unwrap_or_default();
+    let asked = case.question(labels.as_deref(), &beside, Stage::Admission);
     let verdict = match collected {
         Some(_) => case.judge(policies, &asked, &images, slot).await,
         None => unknown_kind(policies, &asked, case.request),

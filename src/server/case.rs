@@ -68,10 +68,10 @@ impl Case<'_> {
         self.shared.namespaces.labels(namespace, self.deadline).await
     }
 
-    /// What is asked of the policies.
-    pub fn question<'q>(&'q self, labels: Option<&'q Labels>, stage: Stage) -> Request<'q> {
+    /// What is asked of the policies. `beside`: images of the object that are not judged, where a release could govern.
+    pub fn question<'q>(&'q self, labels: Option<&'q Labels>, beside: &'q [ImageUse<'q>], stage: Stage) -> Request<'q> {
         let governed = self.releases.govern(self.about.namespace.as_deref(), labels);
-        self.about.policy_request(labels, governed, stage, self.now)
+        self.about.policy_request(labels, beside, governed, stage, self.now)
     }
 
     /// Marks the images whose agreement with their tag our own proofs vouch for, and gives these proofs.

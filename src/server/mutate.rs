@@ -47,7 +47,8 @@ async fn pin(
     let proofs = case.prove(pod, &mut images);
     let old = case.request.old_object.and_then(|old| PodMetadata::read(old.get()));
     let labels = case.labels(policies).await;
-    let asked = case.question(labels.as_deref(), Stage::Mutation);
+    let beside = if governed { collected.beside() } else { Vec::new() };
+    let asked = case.question(labels.as_deref(), &beside, Stage::Mutation);
 
     let lost = Lost { policies, asked: &asked, noted: old.as_ref().and_then(noted).unwrap_or_default() };
     let mut rewrites = Vec::new();

@@ -83,6 +83,7 @@ fn known_keys(case: &Node, folder: &Path) {
             "check",
             "releases",
             "release",
+            "beside",
         ];
         assert!(known.contains(&entry.key.as_str()), "{}: unknown key {}", folder.display(), entry.key);
     }
@@ -126,6 +127,19 @@ fn check(set: &PolicySet, releases: &Releases, file: &Node, case: &Node) -> Resu
     let namespace = text("namespace").unwrap_or("default");
     let labels = file.get("namespaces").and_then(|n| n.get(namespace)).map(labels);
     let now = text("now").or(file.get("now").and_then(Node::as_str)).unwrap_or("2026-01-01T00:00:00Z");
+    let unchanged: Vec<&str> =
+        case.get("beside").and_then(Node::as_list).unwrap_or_default().iter().filter_map(Node::as_str).collect();
+    let beside: Vec<ImageUse<'_>> = unchanged
+        .iter()
+        .map(|image| ImageUse {
+            list: List::Containers,
+            container: Some("beside"),
+            field: FieldPath::Literal("beside".into()),
+            image,
+            reference: Reference::parse(image),
+            pin_proven: false,
+        })
+        .collect();
     let request = Request {
         kind: "Pod",
         namespace: case.get("clusterScoped").is_none().then_some(namespace),
@@ -133,6 +147,7 @@ fn check(set: &PolicySet, releases: &Releases, file: &Node, case: &Node) -> Resu
         namespace_labels: labels.as_ref(),
         is_pod: case.get("template").is_none(),
         environment: None,
+        beside: &beside,
         governed: releases.govern(case.get("clusterScoped").is_none().then_some(namespace), labels.as_ref()),
         stage: stage(text("stage").unwrap_or("admission")),
         now: now.parse::<jiff::Timestamp>().unwrap().as_second(),
@@ -215,7 +230,8 @@ fn compare(case: &Node, verdict: &Verdict<'_>) -> Result<(), String> {
     if text("suggests") == Some("nothing") && findings.iter().any(|finding| finding.use_instead.is_some()) {
         return Err(format!("something is suggested: {findings:?}"));
     }
-    same("the release", text("release"), verdict.release.map(|one| one.release.name()))?;
+    let release = verdict.release.map_or("none", |one| one.release.name());
+    same("the release", text("release"), text("release").map(|_| release))?;
     same("the check", text("check"), findings.first().map(|f| f.check.name()))?;
     let image = verdict.images.first();
     let (written, told) = match image.map(|image| &image.pin) {

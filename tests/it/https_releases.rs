@@ -213,6 +213,22 @@ async fn the_pod_and_the_log_name_the_release() {
         let removed = noted(&server, namespace, &[&image], &invented).await;
         assert_eq!(removed, [json!({"op": "remove", "path": PATH})], "{namespace}");
     }
+    // An update that mixes two is refused, and noted as none.
+    let before = pod(&[&api('c'), &web('d')], &json!({}));
+    let mixed = review("UPDATE", "shop-a", &pod(&[&api('a'), &web('d')], &json!({})), &before);
+    let response = server.http1().await.review("/validate", &mixed).await;
+    assert!(response["status"]["message"].as_str().is_some_and(|text| text.contains("TW303")), "{response}");
+    assert!(server.http1().await.review("/mutate", &mixed).await.get("patch").is_none());
+    let alike = review(
+        "UPDATE",
+        "shop-a",
+        &pod(&[&api('c'), &web('d')], &json!({})),
+        &pod(&[&api('e'), &web('d')], &json!({})),
+    );
+    assert_eq!(server.http1().await.review("/validate", &alike).await["allowed"], true);
+    // Annotations that are as many as can be get no further one.
+    let full = json!({"a": "x".repeat((256 << 10) - 1)});
+    assert_eq!(noted(&server, "shop-a", &[&api('a')], &full).await, [Value::Null; 0]);
     // A mix is of no release, and what is only audited writes nothing.
     assert_eq!(noted(&server, "shop-a", &[&api('a'), &web('d')], &json!({})).await, [Value::Null; 0]);
     let audited = format!("facts.example.com/audited/api@{}", digest('c'));

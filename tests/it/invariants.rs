@@ -49,6 +49,7 @@ fn request(namespace: Option<&str>) -> Request<'_> {
         namespace_labels: None,
         is_pod: true,
         environment: None,
+        beside: &[],
         governed: RELEASES.govern(namespace, None),
         stage: Stage::Admission,
         now: 0,

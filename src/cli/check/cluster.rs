@@ -119,6 +119,7 @@ impl Judge<'_> {
             namespace_labels: labels,
             is_pod: workload.kind == "Pod" && workload.group.is_empty(),
             environment: None,
+            beside: &[],
             governed: self.engine.releases.govern(Some(&owner.namespace), labels),
             stage: self.learner.stage(),
             now: self.now,

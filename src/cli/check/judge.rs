@@ -74,6 +74,7 @@ impl Judge<'_> {
         });
         let collected = self.engine.workloads.read_object(object.group, object.kind, &text, old);
         let images = collected.images();
+        let beside = collected.beside();
         let name = object.name();
         let labels = self.args.labels_of(namespace);
         let request = Request {
@@ -83,6 +84,7 @@ impl Judge<'_> {
             namespace_labels: labels.as_ref(),
             is_pod: object.group.is_empty() && object.kind == "Pod",
             environment: context.environment,
+            beside: &beside,
             governed: self.engine.releases.govern(Some(namespace), labels.as_ref()),
             stage: self.learner.stage(),
             now: self.now,

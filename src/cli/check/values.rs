@@ -41,6 +41,7 @@ impl Judge<'_> {
             namespace_labels: labels.as_ref(),
             is_pod: false,
             environment: context.environment,
+            beside: &[],
             governed: self.engine.releases.govern(Some(namespace), labels.as_ref()),
             stage: self.learner.stage(),
             now: self.now,

@@ -94,6 +94,7 @@ impl Explained {
                     namespace_labels: labels.as_ref(),
                     is_pod: object.group.is_empty() && object.kind == "Pod",
                     environment: None,
+                    beside: &[],
                     governed: engine.releases.govern(Some(namespace), labels.as_ref()),
                     stage: learner.stage(),
                     now: surroundings.now,

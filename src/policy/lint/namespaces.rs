@@ -183,6 +183,7 @@ fn applies(policy: &Policy, namespace: &str) -> bool {
         is_pod: true,
         stage: Stage::Offline,
         environment: None,
+        beside: &[],
         governed: crate::policy::Governed::default(),
         now: 0,
     })

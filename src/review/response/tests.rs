@@ -38,7 +38,8 @@ fn answered(review: &Value) -> Value {
     let body = review.to_string();
     let request = read(body.as_bytes()).unwrap();
     let about = About::of(&request);
-    let question = about.policy_request(None, crate::policy::Governed::default(), crate::policy::Stage::Admission, 0);
+    let question =
+        about.policy_request(None, &[], crate::policy::Governed::default(), crate::policy::Stage::Admission, 0);
     let answer = match consider(&request, &about, &Workloads::default(), &ExemptRequesters::default()) {
         Considered::Pass(pass) => answer(&about, Outcome::Passed(&pass), Some(&policies), &[]),
         Considered::UnknownKind => {
