@@ -81,6 +81,11 @@ impl ReleaseSources {
         let problem = |source: &Source| source.problem.as_ref().map(|problem| format!("{}: {problem}", source.name));
         let mut problems: Vec<String> = self.sources.iter().filter_map(problem).collect();
         problems.dedup();
+        // What is in force all the same, but should be looked at.
+        for source in self.sources.iter().filter(first) {
+            let warnings = source.good.iter().flat_map(|good| good.snapshots.warnings());
+            problems.extend(warnings.map(|warning| format!("{}: {warning}", source.name)));
+        }
         shared.readiness.releases_refused(problems);
     }
 }
@@ -120,13 +125,8 @@ impl Source {
             let (name, id) = (release.name(), release.id().as_str());
             tracing::info!(source = self.name, release = name, id, "a release is loaded");
         }
-        for (release, name) in snapshots.missing() {
-            tracing::warn!(
-                source = self.name,
-                release,
-                previous = name,
-                "a previous release is not loaded, and not allowed"
-            );
+        for problem in snapshots.warnings() {
+            tracing::warn!(problem, source = self.name, "releases are loaded, and probably not as they are meant");
         }
         if self.of.choice.wants_newest() && snapshots.newest().is_none() {
             tracing::error!(source = self.name, "{SEVERAL}: no release governs its namespaces");

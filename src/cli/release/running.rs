@@ -1,37 +1,51 @@
 //! What runs in a cluster, as images that are used.
 
-use super::Sides;
-use super::compare::Used;
+use super::used::{AllUsed, Used};
 use crate::cli::live::Live;
 use crate::cluster::{Inventory, RunningWorkload, Scope};
 use crate::config::Config;
 use crate::image::DigestBuf;
 
-/// Lists what runs into the sides.
+/// Which workloads are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Every one that makes Pods, also where it has none just now.
+    All,
+    /// Those that have Pods.
+    WithPods,
+}
+
+/// Lists what runs, in a namespace or in all that are not exempt.
 ///
 /// # Errors
 /// One sentence: Pods or namespaces cannot be listed.
-pub(super) fn read(live: &Live, namespace: Option<&str>, config: &Config, sides: &mut Sides) -> anyhow::Result<()> {
+pub(super) fn read(
+    live: &Live,
+    namespace: Option<&str>,
+    which: Which,
+    config: &Config,
+    all: &mut AllUsed,
+) -> anyhow::Result<()> {
     let kinds: Vec<(String, String)> =
         config.workloads.configured().map(|(group, kind)| (group.to_owned(), kind.to_owned())).collect();
     let scope = Scope { namespace, kinds: &kinds };
     let inventory = live.runtime.block_on(Inventory::read(&live.cluster, scope)).map_err(anyhow::Error::msg)?;
-    for workload in &inventory.workloads {
+    for workload in inventory.workloads.iter().filter(|workload| which == Which::All || workload.pods > 0) {
         let of = workload.owner.namespace.as_str();
         // A namespace that is asked for by its name is looked at, whatever it is.
         let left_out = inventory.exempt.contains(of) || config.infrastructure_namespaces.contains(of);
         if namespace.is_none() && left_out {
-            sides.skipped.insert(format!("namespace {of}"));
+            all.skipped.insert(format!("namespace {of}"));
             continue;
         }
-        of_workload(workload, config, sides);
+        of_workload(workload, config, all);
     }
-    sides.skipped.extend(inventory.unlisted);
+    all.unlisted.extend(inventory.unlisted);
     Ok(())
 }
 
-fn of_workload(workload: &RunningWorkload, config: &Config, sides: &mut Sides) {
-    sides.objects += 1;
+fn of_workload(workload: &RunningWorkload, config: &Config, all: &mut AllUsed) {
+    all.objects += 1;
     let owner = &workload.owner;
     let named = format!("{} {}/{}", owner.kind, owner.namespace, owner.name);
     let collected = config.workloads.read_object(&workload.group, &workload.kind, &workload.object, None);
@@ -40,6 +54,9 @@ fn of_workload(workload: &RunningWorkload, config: &Config, sides: &mut Sides) {
         let digests = image.container.and_then(|container| workload.digests.get(container));
         let digests = digests.into_iter().flat_map(|digests| digests.keys());
         used.runs = digests.filter_map(|digest| DigestBuf::parse(digest).ok()).collect();
-        sides.used.push(used);
+        all.images.push(used);
+    }
+    for warning in &collected.warnings {
+        all.skipped.insert(format!("{named}: {warning}"));
     }
 }
