@@ -42,10 +42,10 @@ pub struct VerifyArgs {
     #[arg(long, conflicts_with = "paths")]
     cluster: bool,
     /// The namespace to look at with --cluster
-    #[arg(short, long, value_name = "NAME", requires = "cluster")]
+    #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
     /// The context of the kubeconfig to use with --cluster
-    #[arg(long, value_name = "NAME", requires = "cluster")]
+    #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// Manifests of a part: images of the release that are used nowhere are no difference
     #[arg(long)]
@@ -73,6 +73,9 @@ pub struct VerifyArgs {
 pub(super) fn run(args: &VerifyArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     if args.paths.is_empty() && !args.cluster && args.commit.is_none() {
         bail!("nothing to compare with: name manifests (`-` is standard input), or --cluster, or --commit");
+    }
+    if !args.cluster && (args.namespace.is_some() || args.context.is_some()) {
+        bail!("--namespace and --context are for --cluster: add that, or leave them out");
     }
     let Some((config, origin)) = args.origin.read(surroundings) else { return Ok(Exit::Error) };
     let Some(file) = read(&args.file, surroundings) else { return Ok(Exit::Error) };
