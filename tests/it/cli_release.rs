@@ -427,3 +427,28 @@ fn fifty_images_cost_three_requests_each_and_a_check_one() {
     }
     assert_eq!(read(&scene, "large.yaml").matches("platforms: {linux/amd64: sha256:").count(), 50);
 }
+
+#[test]
+fn check_tells_of_a_release_that_was_edited_after_its_lock_and_judges_by_its_content() {
+    let policy = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nmetadata: {name: p}\nspec:\n  mode: enforce\n  \
+                  rules: [{images: [\"r.example.com/acme/**\"], tags: [digest], release: require}]\n";
+    let digest = |letter: &str| format!("sha256:{}", letter.repeat(64));
+    let release = |letter: &str| {
+        format!(
+            "release: r\nimages: {{app: {{repo: r.example.com/acme/app, digest: '{}'}}}}\nprevious: [q]\n",
+            digest(letter)
+        )
+    };
+    let id = tagwarden::release::Release::read("r", &release("a")).unwrap().id().to_string();
+    let locked = |letter: &str| release(letter).replacen('\n', &format!("\nid: {id}\n"), 1);
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: 'r.example.com/acme/app@DIGEST'}]}\n";
+    let scene = Scene::new(&[("p/p.yaml", policy), ("pod.yaml", &pod.replace("DIGEST", &digest("b")))]);
+    let missing = "note: the release 'r' lists 'q' in 'previous', which is not loaded, and not allowed\n";
+    for (letter, code, stale) in [("a", 1, ""), ("b", 0, "note: r.yaml:2:5: warning: the id ")] {
+        scene.write("r.yaml", locked(letter).as_bytes());
+        let ran = scene.run(&["check", "--policies", "p", "--offline", "--release", "r.yaml", "pod.yaml"]);
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.stderr.starts_with(stale) && ran.stderr.ends_with(missing), "{}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), if stale.is_empty() { 1 } else { 2 }, "{}", ran.stderr);
+    }
+}

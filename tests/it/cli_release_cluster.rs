@@ -115,6 +115,11 @@ async fn namespaces_of_the_cluster_itself_are_left_out_unless_they_are_asked_for
     let system = || Script::of(&["kube-system"]).with("/api/v1/pods", list(std::slice::from_ref(&dns)));
     let ran = verify(system(), &["--partial"]).await;
     assert!(ran.code == 0 && ran.stdout.starts_with("not looked at: namespace kube-system\n"), "{ran:?}");
+    let wrong = verify(Script::of(&[]), &["--partial"]).await;
+    assert!(
+        wrong.code == 2 && wrong.stderr.contains("the cluster has no namespace: is this the right one?"),
+        "{wrong:?}"
+    );
     let none = snapshot(system(), &scene(), &[]).await;
     assert_eq!(none.code, 2);
     assert!(none.stderr.ends_with("error: nothing runs there, and a release of no image is none\n"), "{}", none.stderr);
