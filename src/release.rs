@@ -19,11 +19,11 @@ mod values;
 mod schema;
 
 pub use change::{Change, ImageChange};
-pub use check::commit_in;
-pub use diff::{Difference, ImageDifference, ValueDifference};
-pub use file::{Build, Origin, ReleaseFile, is_commit, is_name};
+pub use check::{commit_in, is_moving};
+pub use diff::{Compared, Difference, ImageDifference, ValueDifference};
+pub use file::{Build, Origin, ReleaseFile, is_address, is_commit, is_name};
 pub use import::{Import, ImportTerms, Imported, import};
-pub use made::names_for;
+pub use made::{names_for, names_of};
 pub use model::{Image, Release};
 pub use schema::{release_schema, release_structure};
 pub use values::ValuesStyle;

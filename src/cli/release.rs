@@ -6,9 +6,11 @@ mod import;
 mod lock;
 mod reading;
 mod resolve;
+mod running;
 mod set;
 mod show;
 mod snapshot;
+mod used;
 mod values;
 mod verify;
 

@@ -82,7 +82,13 @@ fn snapshots(paths: &[PathBuf], surroundings: &mut Surroundings<'_>) -> Option<S
         return None;
     }
     match Snapshots::read(&texts) {
-        Ok(snapshots) => Some(snapshots),
+        Ok(snapshots) => {
+            for warning in snapshots.warnings() {
+                // A closed standard error takes nothing from the verdict.
+                let _ = writeln!(surroundings.err, "note: {warning}");
+            }
+            Some(snapshots)
+        }
         Err(problems) => {
             for problem in problems {
                 let text = texts.iter().find(|(name, _)| *name == problem.file).map_or("", |(_, text)| text);

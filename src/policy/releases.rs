@@ -7,7 +7,7 @@ use super::compile::{NamespaceFilter, trusted};
 use super::file::{Namespaces, Text};
 use super::{Labels, Settings};
 use crate::document::{Diagnostic, Reader};
-use crate::release::Release;
+use crate::release::{Release, ReleaseFile};
 
 /// What governs a namespace.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +64,8 @@ pub struct Snapshots {
     /// By name: the release, and those of its previous ones that are there.
     by_name: BTreeMap<String, Vec<Arc<Release>>>,
     newest: Option<String>,
+    /// What is odd about their files, a line each.
+    odd: Vec<String>,
 }
 
 /// Why releases of one source do not go together.
@@ -102,7 +104,18 @@ impl Snapshots {
             std::iter::once(release.clone()).chain(previous).collect()
         };
         let by_name = all.values().map(|release| (release.name().to_owned(), with_previous(release))).collect();
-        Ok(Snapshots { by_name, newest })
+        Ok(Snapshots { by_name, newest, odd: Vec::new() })
+    }
+
+    /// The same of files, with what is odd about them.
+    ///
+    /// # Errors
+    /// Those of [`Snapshots::new`].
+    pub fn of_files(files: Vec<ReleaseFile>) -> Result<Self, Mismatch> {
+        let odd = files.iter().flat_map(|file| file.stale_id().into_iter().chain(file.warnings.iter().cloned()));
+        let odd = odd.map(|warning| warning.to_string()).collect();
+        let snapshots = Snapshots::new(files.into_iter().map(|file| file.release).collect())?;
+        Ok(Snapshots { odd, ..snapshots })
     }
 
     /// Reads all files of one source as one unit: a file is a name to show and its text.
@@ -110,17 +123,18 @@ impl Snapshots {
     /// # Errors
     /// Every problem of every file. Nothing of the source is usable then.
     pub fn read<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)]) -> Result<Self, Vec<Diagnostic>> {
-        let (mut releases, mut problems) = (Vec::new(), Vec::new());
+        let (mut read, mut problems) = (Vec::new(), Vec::new());
         let mut places: BTreeMap<String, &str> = BTreeMap::new();
         for (name, text) in files {
-            match Release::read(name.as_ref(), text.as_ref()) {
-                Ok(release) => {
-                    if let Some(first) = places.insert(release.name().to_owned(), name.as_ref()) {
-                        let twice = format!("the release '{}' was read before, in {first}", release.name());
+            match ReleaseFile::read(name.as_ref(), text.as_ref()) {
+                Ok(file) => {
+                    let release = file.release.name();
+                    if let Some(first) = places.insert(release.to_owned(), name.as_ref()) {
+                        let twice = format!("the release '{release}' was read before, in {first}");
                         let problem = Diagnostic::of_file(name.as_ref(), twice);
                         problems.push(problem.help("names of releases are unique; give this one another"));
                     }
-                    releases.push(release);
+                    read.push(file);
                 }
                 Err(found) => problems.extend(found),
             }
@@ -129,7 +143,7 @@ impl Snapshots {
             return Err(problems);
         }
         let name = files.first().map_or("releases", |(name, _)| name.as_ref());
-        Snapshots::new(releases).map_err(|mismatch| {
+        Snapshots::of_files(read).map_err(|mismatch| {
             let problem = match mismatch {
                 Mismatch::Empty => Diagnostic::of_file(name, "there is no release file here")
                     .help("put a *.yaml, *.yml or *.json with the keys 'release' and 'images' there"),
@@ -148,6 +162,16 @@ impl Snapshots {
     #[must_use]
     pub fn newest(&self) -> Option<&str> {
         self.newest.as_deref()
+    }
+
+    /// What works, but is probably not meant, a line each: an id that is written and is not the content's (the release has
+    /// the content's), what else is odd about a file, a previous release that is not here.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let missing = self.missing().map(|(release, name)| {
+            format!("the release '{release}' lists '{name}' in 'previous', which is not loaded, and not allowed")
+        });
+        self.odd.iter().cloned().chain(missing).collect()
     }
 
     /// Names of releases that one lists as previous, and that are not here: who lists it, and the name.
@@ -318,8 +342,31 @@ mod tests {
     fn previous_releases_are_those_that_are_there_and_the_others_are_told() {
         let known = snapshots(&[("b", &["a", "gone"]), ("a", &[])]);
         assert_eq!(known.missing().collect::<Vec<_>>(), [("b", "gone")]);
+        assert_eq!(
+            known.warnings(),
+            ["the release 'b' lists 'gone' in 'previous', which is not loaded, and not allowed"]
+        );
         let releases = Releases::everywhere("b", known);
         assert_eq!(governed(releases.govern(Some("x"), None)), "b+a");
+    }
+
+    #[test]
+    fn a_file_that_was_edited_after_its_lock_is_told_and_has_the_id_of_its_content() {
+        let image = "images: {app: {repo: r.example.com/app, tag: v1.0.0}}";
+        let canary = "canary: {canaryWeight: 10, stableWeight: 80}";
+        let open = Snapshots::read(&[("a.yaml", format!("release: a\n{image}\n{canary}\n"))]).unwrap();
+        let id = open.releases().next().unwrap().id().clone();
+        assert_eq!(open.warnings().len(), 1, "{:?}", open.warnings());
+        assert!(open.warnings()[0].starts_with("a.yaml:3:24: warning: canaryWeight 10 and"), "{:?}", open.warnings());
+        let other = format!("sha256:{}", "b".repeat(64));
+        for (written, warnings) in [(id.as_str(), 1), (&*other, 2)] {
+            let text = format!("release: a\nid: {written}\n{image}\n{canary}\n");
+            let read = Snapshots::read(&[("a.yaml", text)]).unwrap();
+            assert_eq!((read.releases().next().unwrap().id(), read.warnings().len()), (&id, warnings), "{written}");
+            let stale =
+                "a.yaml:2:5: warning: the id sha256:bbbbbbbbbbbb is written, and that of the content is sha256:";
+            assert_eq!(read.warnings().iter().any(|line| line.starts_with(stale)), written == other);
+        }
     }
 
     #[test]

@@ -63,6 +63,13 @@ pub(super) fn commit_of_tag(tag: &str, commit: &str, at: Span, reader: &mut Read
     }
 }
 
+/// Whether a tag moves (`latest`, `main`), so that it names no version.
+#[must_use]
+pub fn is_moving(tag: &str) -> bool {
+    let classes = TagFacts::of(tag).classes;
+    classes.contains(Class::Latest) || classes.contains(Class::Floating)
+}
+
 /// The commit that a tag of the classes commit and git-commit names.
 #[must_use]
 pub fn commit_in(tag: &str) -> Option<&str> {

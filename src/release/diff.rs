@@ -1,13 +1,17 @@
 //! What is different between two releases, and what whoever approves it should look at.
 
+mod repositories;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
+pub use self::repositories::Compared;
+
 use super::check::commit_in;
 use super::{Image, ReleaseFile};
 use crate::document::push_key;
-use crate::image::{Class, TagFacts};
+use crate::image::{Class, DigestBuf, TagFacts};
 
 /// What is different.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,22 +88,26 @@ fn images(old: &ReleaseFile, new: &ReleaseFile) -> Vec<ImageDifference> {
     let names: BTreeSet<&str> = both.map(|image| image.name.as_str()).collect();
     let difference = |name: &str| {
         let mut found = ImageDifference { name: name.to_owned(), old: of(old, name), new: of(new, name), link: None };
-        let declared = |image: &Image| (image.repository.clone(), image.tag.clone(), image.digest.clone());
         if found.old.as_ref().map(declared) == found.new.as_ref().map(declared) {
             return None;
         }
-        found.link = link(&found, new);
+        found.link = link(&found, Some(new));
         Some(found)
     };
     names.into_iter().filter_map(difference).collect()
 }
 
-/// Where the commits between two versions of an image are shown.
-fn link(image: &ImageDifference, new: &ReleaseFile) -> Option<String> {
+/// What makes an image another one.
+fn declared(image: &Image) -> (String, Option<String>, Option<DigestBuf>) {
+    (image.repository.clone(), image.tag.clone(), image.digest.clone())
+}
+
+/// Where the commits between two versions of an image are shown. `file`: may say where its source is.
+fn link(image: &ImageDifference, file: Option<&ReleaseFile>) -> Option<String> {
     let (from, to) = image.commits();
     let (from, to) = from.zip(to).filter(|(from, to)| from != to)?;
-    let node = new.root.get("images")?.get(&image.name)?;
-    let named = node.get("source").and_then(crate::document::Node::as_str).map(str::to_owned);
+    let node = file.and_then(|file| file.root.get("images")?.get(&image.name)?.get("source"));
+    let named = node.and_then(crate::document::Node::as_str).map(str::to_owned);
     compare_link(&named.or_else(|| source_of(&image.new.as_ref()?.repository))?, from, to)
 }
 
@@ -173,6 +181,20 @@ fn verify(old: &ReleaseFile, new: &ReleaseFile, images: &[ImageDifference]) -> V
     for image in images {
         sentences.extend(of_image(image));
     }
+    sentences.extend(of_lock(new));
+    let (was, is) = (old.release.name(), new.release.name());
+    if was != is && !new.release.previous().iter().any(|name| name == was) {
+        sentences.push(format!("'{was}' is not in 'previous': there is no way back to it"));
+    }
+    if was == is && !images.is_empty() {
+        sentences.push(format!("both are called '{is}': a release of another content needs a name of its own"));
+    }
+    sentences
+}
+
+/// What of a release is not locked, or probably not meant.
+fn of_lock(new: &ReleaseFile) -> Vec<String> {
+    let mut sentences = Vec::new();
     let unlocked: Vec<&str> =
         new.release.images().iter().filter(|image| image.digest.is_none()).map(|image| image.name.as_str()).collect();
     if !unlocked.is_empty() {
@@ -181,13 +203,6 @@ fn verify(old: &ReleaseFile, new: &ReleaseFile, images: &[ImageDifference]) -> V
         sentences.push("the id is not that of the content; run `tagwarden release lock`".to_owned());
     }
     sentences.extend(new.warnings.iter().map(|warning| warning.message.clone()));
-    let (was, is) = (old.release.name(), new.release.name());
-    if was != is && !new.release.previous().iter().any(|name| name == was) {
-        sentences.push(format!("'{was}' is not in 'previous': there is no way back to it"));
-    }
-    if was == is && !images.is_empty() {
-        sentences.push(format!("both are called '{is}': a release of another content needs a name of its own"));
-    }
     sentences
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::check;
 use super::{Image, Release, canonical};
-use crate::document::{Diagnostic, Entry, Node, Read as _, Reader, Source, Value, entry, nearest, parse, printable};
+use crate::document::{
+    Diagnostic, Entry, Node, Read as _, Reader, Severity, Source, Value, entry, nearest, parse, printable,
+};
 use crate::image::{Class, DigestBuf, Reference, Refusal, TagFacts};
 
 /// The keys of a file; others are free sections.
@@ -119,6 +121,19 @@ impl ReleaseFile {
     pub fn is_locked(&self) -> bool {
         let images = self.release.images();
         images.iter().all(|image| image.digest.is_some()) && self.written_id.as_ref() == Some(self.release.id())
+    }
+
+    /// That the id which is written is not the content's: something changed after the lock. None: it is, or there is none.
+    #[must_use]
+    pub fn stale_id(&self) -> Option<Diagnostic> {
+        let (written, id) = (self.written_id.as_ref()?, self.release.id());
+        if written == id {
+            return None;
+        }
+        let told = format!("the id {} is written, and that of the content is {}", written.short(), id.short());
+        let place = self.root.get("id").map_or(0..0, |node| node.span.clone());
+        let warning = Source::new(&self.name, &self.text).diagnostic(Severity::Warning, place, told);
+        Some(warning.help("something changed since it was locked; `tagwarden release lock --write` seals it again"))
     }
 
     /// A problem of one of its images, at the place of its name.
@@ -289,10 +304,9 @@ fn tag(node: &Node, has_digest: bool, reader: &mut Reader<'_>) -> Option<String>
         );
         return None;
     }
-    let classes = TagFacts::of(&tag).classes;
-    let moving = if classes.contains(Class::Latest) || classes.contains(Class::Floating) {
+    let moving = if check::is_moving(&tag) {
         Some("write a version, or take the tag out and keep its digest")
-    } else if classes.contains(Class::Channel) && !has_digest {
+    } else if TagFacts::of(&tag).classes.contains(Class::Channel) && !has_digest {
         Some("write a version, or the digest beside it")
     } else {
         None
@@ -388,8 +402,9 @@ fn origin(node: &Node, reader: &mut Reader<'_>) -> Option<Origin> {
     Some(Origin { repo, commit: commit.flatten() })
 }
 
-/// An address for people and for links: no blanks, and nobody's password.
-fn is_address(text: &str) -> bool {
+/// Whether a text is an address for people and for links: no blanks, and nobody's password.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
     let password = text.split_once("://").is_some_and(|(_, rest)| {
         let host = rest.split('/').next().unwrap_or_default();
         host.split_once('@').is_some_and(|(user, _)| user.contains(':'))

@@ -4,9 +4,9 @@ mod formats;
 
 use std::collections::BTreeMap;
 
-use super::{Image, ReleaseFile, is_name, names_for};
+use super::{Image, ReleaseFile, is_moving, is_name, names_for};
 use crate::document::{Diagnostic, Node, Reader, Source, Span, Value, parse, printable};
-use crate::image::{Class, DigestBuf, Reference, Refusal, TagFacts};
+use crate::image::{DigestBuf, Reference, Refusal};
 
 /// A format that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,11 +159,7 @@ fn image(found: &Found, notes: &mut Vec<String>, reader: &mut Reader<'_>) -> Opt
             }
         },
     };
-    let moves = |tag: &&str| {
-        let classes = TagFacts::of(tag).classes;
-        classes.contains(Class::Latest) || classes.contains(Class::Floating)
-    };
-    let kept = tag.filter(|tag| digest.is_none() || !moves(tag));
+    let kept = tag.filter(|tag| digest.is_none() || !is_moving(tag));
     if let (Some(tag), None) = (tag, kept) {
         notes.push(format!("{repository}: the tag '{}' moves and is left out; its digest stays", printable(tag)));
     }

@@ -1,5 +1,7 @@
 //! A release file where there is none yet: of what another format says, or of what runs.
 
+use std::collections::HashMap;
+
 use super::{Image, ReleaseFile, is_name};
 use crate::document::{Diagnostic, rendered_text, to_yaml};
 
@@ -46,6 +48,20 @@ pub fn names_for(repository: &str) -> Vec<String> {
     ends.filter(|name| is_name(name)).collect()
 }
 
+/// A name for each of these repositories, in their order: as short as tells it apart, and with its registry where nothing
+/// else does.
+#[must_use]
+pub fn names_of<'r>(repositories: impl IntoIterator<Item = &'r str>) -> Vec<String> {
+    let whole = |repository: &str| repository.replace(['/', ':'], "-");
+    let candidates = |repository: &str| names_for(repository).into_iter().chain([whole(repository)]);
+    let all: Vec<Vec<String>> = repositories.into_iter().map(|repository| candidates(repository).collect()).collect();
+    let mut wanted: HashMap<&str, usize> = HashMap::new();
+    all.iter().flatten().for_each(|name| *wanted.entry(name).or_default() += 1);
+    let own =
+        |names: &Vec<String>| names.iter().find(|name| wanted.get(name.as_str()) == Some(&1)).or(names.last()).cloned();
+    all.iter().filter_map(own).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +102,18 @@ mod tests {
     fn names_are_what_repositories_end_with() {
         assert_eq!(names_for("r.example.com/team/acme/app"), ["app", "acme-app", "team-acme-app"]);
         assert_eq!(names_for("docker.io/library/nginx"), ["nginx", "library-nginx"]);
+    }
+
+    #[test]
+    fn names_tell_repositories_apart() {
+        let repositories = [
+            "r.example.com/acme/api",
+            "r.example.com/shop/api",
+            "r.example.com/web",
+            "r.example.com:5000/web",
+            "r.example.com/job",
+        ];
+        let names = ["acme-api", "shop-api", "r.example.com-web", "r.example.com-5000-web", "job"];
+        assert_eq!(names_of(repositories), names);
     }
 }

@@ -85,7 +85,7 @@ impl Readiness {
         self.problems.store(Arc::new(problems));
     }
 
-    /// Release files are not in force as they stand, because of these problems. None: all are.
+    /// Release files are not in force as they stand, or probably not meant so, because of these problems. None: all are fine.
     pub fn releases_refused(&self, problems: Vec<String>) {
         self.release_problems.store(Arc::new(problems));
     }

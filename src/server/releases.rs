@@ -160,7 +160,10 @@ impl ReleaseSources {
         let lines = told.iter().flat_map(|(unit, problems)| {
             let saved = "what was saved when they had no errors is in force in the place of:".to_owned();
             let head = unit.good.as_ref().filter(|good| good.saved).map(|_| saved);
-            head.into_iter().chain(problems.iter().cloned()).map(|line| format!("{}: {line}", unit.name))
+            // What is in force all the same, but should be looked at.
+            let warnings = unit.good.iter().flat_map(|good| good.snapshots.warnings());
+            let lines = head.into_iter().chain(problems.iter().cloned()).chain(warnings);
+            lines.map(|line| format!("{}: {line}", unit.name))
         });
         shared.readiness.releases_refused(lines.collect());
         if !self.units.is_empty() {
@@ -200,8 +203,8 @@ fn tell(unit: &Unit, newest: bool) {
         let (name, id) = (release.name(), release.id().as_str());
         tracing::info!(source, release = name, id, saved = good.saved, "a release is loaded");
     }
-    for (release, name) in good.snapshots.missing() {
-        tracing::warn!(source, release, previous = name, "a previous release is not loaded, and not allowed");
+    for problem in good.snapshots.warnings() {
+        tracing::warn!(source, problem, "releases are loaded, and probably not as they are meant");
     }
     if newest && good.snapshots.newest().is_none() {
         tracing::error!(source, "{SEVERAL}: no release governs its namespaces");

@@ -21,13 +21,13 @@ spec:
 
 /// A scripted cluster: what each path answers, in order where it answers several things. Anything else is 404.
 #[derive(Clone, Default)]
-struct Script {
+pub struct Script {
     answers: BTreeMap<String, Vec<(u16, Value)>>,
 }
 
 impl Script {
     /// A cluster with these namespaces, each labelled `tier: app`.
-    fn of(namespaces: &[&str]) -> Self {
+    pub fn of(namespaces: &[&str]) -> Self {
         let namespace = |name: &&str| json!({"metadata": {"name": name, "labels": {"tier": "app"}}});
         let items: Vec<Value> = namespaces.iter().map(namespace).collect();
         let mut script = Script::default().with("/api/v1/namespaces", list(&items));
@@ -37,11 +37,11 @@ impl Script {
         script
     }
 
-    fn with(self, path: &str, object: Value) -> Self {
+    pub fn with(self, path: &str, object: Value) -> Self {
         self.answering(path, &[(200, object)])
     }
 
-    fn answering(mut self, path: &str, answers: &[(u16, Value)]) -> Self {
+    pub fn answering(mut self, path: &str, answers: &[(u16, Value)]) -> Self {
         self.answers.insert(path.to_owned(), answers.to_vec());
         self
     }
@@ -53,6 +53,12 @@ impl Script {
 
     /// The same with these files beside it, the policies among them.
     async fn run_in(self, files: &[(&str, &str)], arguments: &[&str]) -> (Ran, Vec<String>) {
+        let scene = Scene::new(files);
+        self.run_of(&scene, &[&["check", "--cluster", "--policies", "policies"], arguments].concat()).await
+    }
+
+    /// Runs the program in a scene, with a kubeconfig of this cluster.
+    pub async fn run_of(self, scene: &Scene, arguments: &[&str]) -> (Ran, Vec<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = kubeconfig(listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -69,9 +75,8 @@ impl Script {
             };
             std::future::ready(answer)
         });
-        let scene = Scene::new(&[files, &[("kubeconfig", &config)]].concat());
-        let arguments = [&["check", "--cluster", "--policies", "policies"], arguments].concat();
-        let mut command = scene.command(&arguments);
+        scene.write("kubeconfig", config.as_bytes());
+        let mut command = scene.command(arguments);
         command.env("KUBECONFIG", scene.path().join("kubeconfig")).env_remove("KUBERNETES_SERVICE_HOST");
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         served.abort();
@@ -80,7 +85,7 @@ impl Script {
     }
 }
 
-fn list(items: &[Value]) -> Value {
+pub fn list(items: &[Value]) -> Value {
     json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
 }
 
@@ -91,7 +96,7 @@ fn page(items: &[Value], token: &str) -> Value {
     list
 }
 
-fn metadata(namespace: &str, name: &str, owner: Option<(&str, &str)>) -> Value {
+pub fn metadata(namespace: &str, name: &str, owner: Option<(&str, &str)>) -> Value {
     let owners: Vec<Value> = owner
         .into_iter()
         .map(|(kind, uid)| json!({"apiVersion": "apps/v1", "kind": kind, "name": uid, "uid": uid, "controller": true}))
@@ -99,7 +104,7 @@ fn metadata(namespace: &str, name: &str, owner: Option<(&str, &str)>) -> Value {
     json!({"namespace": namespace, "name": name, "uid": name, "ownerReferences": owners})
 }
 
-fn template(namespace: &str, name: &str, owner: Option<(&str, &str)>, image: &str) -> Value {
+pub fn template(namespace: &str, name: &str, owner: Option<(&str, &str)>, image: &str) -> Value {
     json!({"metadata": metadata(namespace, name, owner),
         "spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "main", "image": image}]}}}})
 }

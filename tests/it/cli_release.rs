@@ -100,6 +100,41 @@ fn the_file_of_the_design_is_locked_as_it_stands_and_again_nothing_changes() {
 }
 
 #[test]
+fn the_repository_and_the_commit_that_it_is_locked_at_are_written_where_they_are_told() {
+    let (scene, loopback) = scene();
+    assert_eq!(release(&scene, &["lock", "--write", "r.yaml"]).code, 0);
+    let id = shown(&scene, "r.yaml")["id"].clone();
+    for (source, repo) in [
+        (format!("https://git.example.com/acme/operation@{COMMIT}"), "https://git.example.com/acme/operation"),
+        (format!("git@git.example.com:acme/operation@{COMMIT}"), "git@git.example.com:acme/operation"),
+    ] {
+        let ran = release(&scene, &["lock", "--write", "--source", &source, "r.yaml"]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{source}");
+        let output = shown(&scene, "r.yaml");
+        assert_eq!(output["source"], json!({"repo": repo, "commit": COMMIT}));
+        assert_eq!((&output["id"], &output["locked"]), (&id, &json!(true)), "where it is kept is not what it declares");
+    }
+    let locked = read(&scene, "r.yaml");
+    assert!(locked.contains("\nexperiment: {istio: {canaryWeight: 10, stableWeight: 90}}\n"), "{locked}");
+    let before = loopback.registry.requests();
+    for (source, told) in [
+        ("https://git.example.com/acme/operation", "write REPO@COMMIT: "),
+        ("https://git.example.com/acme/operation@main", "'main' is not a commit, 7 to 64 hex digits in lower case; "),
+        (
+            "https://me:secret@git.example.com/acme/operation@4f2a1b0",
+            "no address of a repository, or one with a password",
+        ),
+        ("@4f2a1b0", "no address of a repository"),
+    ] {
+        let ran = release(&scene, &["lock", "--write", "--source", source, "r.yaml"]);
+        assert!(ran.code == 2 && ran.stderr.contains(told), "{source}: {}", ran.stderr);
+    }
+    let check = release(&scene, &["lock", "--check", "--source", "https://git.example.com/a@4f2a1b0", "r.yaml"]);
+    assert!(check.code == 2 && check.stderr.contains("cannot be used with"), "{}", check.stderr);
+    assert_eq!((read(&scene, "r.yaml"), loopback.registry.requests()), (locked, before));
+}
+
+#[test]
 fn a_tag_that_moved_is_drift_until_it_is_taken() {
     let (scene, loopback) = scene();
     assert_eq!(release(&scene, &["lock", "--write", "r.yaml"]).code, 0);
@@ -135,6 +170,7 @@ fn what_changed_since_the_lock_makes_it_stale() {
     assert!(
         ran.stdout.starts_with("error: the id sha256:")
             && ran.stdout.contains("is written, and that of the content is")
+            && ran.stdout.contains("\n --> w.yaml:2:5\n")
     );
     scene.write("w.yaml", locked.replace("10, stableWeight: 90", "20, stableWeight: 90").as_bytes());
     for arguments in [&["lock", "w.yaml"][..], &["lock", "--check", "w.yaml"], &["set", "w.yaml", "app=v1.2.3"]] {
@@ -390,4 +426,29 @@ fn fifty_images_cost_three_requests_each_and_a_check_one() {
         assert_eq!(loopback.registry.requests() - before, requests, "{arguments:?}");
     }
     assert_eq!(read(&scene, "large.yaml").matches("platforms: {linux/amd64: sha256:").count(), 50);
+}
+
+#[test]
+fn check_tells_of_a_release_that_was_edited_after_its_lock_and_judges_by_its_content() {
+    let policy = "apiVersion: tagwarden.dev/v1\nkind: ImagePolicy\nmetadata: {name: p}\nspec:\n  mode: enforce\n  \
+                  rules: [{images: [\"r.example.com/acme/**\"], tags: [digest], release: require}]\n";
+    let digest = |letter: &str| format!("sha256:{}", letter.repeat(64));
+    let release = |letter: &str| {
+        format!(
+            "release: r\nimages: {{app: {{repo: r.example.com/acme/app, digest: '{}'}}}}\nprevious: [q]\n",
+            digest(letter)
+        )
+    };
+    let id = tagwarden::release::Release::read("r", &release("a")).unwrap().id().to_string();
+    let locked = |letter: &str| release(letter).replacen('\n', &format!("\nid: {id}\n"), 1);
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: 'r.example.com/acme/app@DIGEST'}]}\n";
+    let scene = Scene::new(&[("p/p.yaml", policy), ("pod.yaml", &pod.replace("DIGEST", &digest("b")))]);
+    let missing = "note: the release 'r' lists 'q' in 'previous', which is not loaded, and not allowed\n";
+    for (letter, code, stale) in [("a", 1, ""), ("b", 0, "note: r.yaml:2:5: warning: the id ")] {
+        scene.write("r.yaml", locked(letter).as_bytes());
+        let ran = scene.run(&["check", "--policies", "p", "--offline", "--release", "r.yaml", "pod.yaml"]);
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.stderr.starts_with(stale) && ran.stderr.ends_with(missing), "{}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), if stale.is_empty() { 1 } else { 2 }, "{}", ran.stderr);
+    }
 }

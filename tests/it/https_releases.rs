@@ -170,6 +170,51 @@ async fn two_releases_that_follow_nobody_leave_no_doubt() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_edited_after_its_lock_governs_by_its_content_and_is_told() {
+    let open = release("one", 'a', 'b', "");
+    let id = tagwarden::release::Release::read("one.yaml", &open).unwrap().id().to_string();
+    let locked = |text: &str| text.replacen('\n', &format!("\nid: {id}\n"), 1);
+    let server = server(&[("one.yaml", &locked(&open))]);
+    loaded(&server, "one").await;
+    let (_, verbose) = server.get("/readyz?verbose").await;
+    assert!(verbose.contains("[+]releases") && !verbose.contains("one.yaml"), "{verbose}");
+
+    // The digest of the database, say, was changed by hand; and one release before it is not there.
+    let edited = locked(&release("one", 'c', 'b', "previous: [zero]\ncanary: {canaryWeight: 5, stableWeight: 5}\n"));
+    fs::write(server.path("releases/one.yaml"), &edited).unwrap();
+    let content = tagwarden::release::Release::read("one.yaml", &edited).unwrap().id().to_string();
+    assert_ne!(content, id);
+    let stale = format!("the id {} is written, and that of the content is {}", &id[..19], &content[..19]);
+    let line = server.log.wait(|line| line["problem"].as_str().is_some_and(|problem| problem.contains(&stale)));
+    assert_eq!((&line["level"], &line["source"]), (&json!("WARN"), &json!("releases")));
+    let verbose = until("it is told", async || {
+        let (_, verbose) = server.get("/readyz?verbose").await;
+        verbose.contains(&stale).then_some(verbose)
+    })
+    .await;
+    for told in [
+        "[+]releases",
+        "releases: releases/one.yaml:2:5: warning: the id",
+        "canaryWeight 5 and stableWeight 5 make 10, not 100",
+        "releases: the release 'one' lists 'zero' in 'previous', which is not loaded, and not allowed",
+    ] {
+        assert!(verbose.contains(told), "{told}: {verbose}");
+    }
+    // It governs as it stands, and nobody is told that this is what was locked.
+    assert_eq!(refused(&server, "shop-a", &[&api('c')]).await, [""; 0]);
+    assert_eq!(refused(&server, "shop-a", &[&api('a')]).await, ["TW301"]);
+    let written = noted(&server, "shop-a", &[&api('c')], &json!({})).await;
+    assert_eq!(written[0]["value"], json!(format!("one {content}")));
+
+    fs::write(server.path("releases/one.yaml"), locked(&open)).unwrap();
+    until("it is locked again", async || {
+        let (_, verbose) = server.get("/readyz?verbose").await;
+        (!verbose.contains("is written, and that of")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_server_that_never_read_a_release_lets_nothing_in_that_needs_one() {
     let server = server(&[("one.yaml", "images: 7\n")]);
     reloads(&server, false).await;

@@ -1,33 +1,44 @@
-//! `release diff`: what is different between two releases, for people, as a pull request's body, or as JSON.
+//! `release diff`: what is different between two releases, or between what manifests use, for people, as a pull request's
+//! body, or as JSON.
+
+mod side;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::reading;
+use self::side::Side;
+use crate::cli::engine::configuration;
 use crate::cli::report::json::{SCHEMA_VERSION, print};
 use crate::cli::report::markdown::{code, plain_text};
 use crate::cli::report::shown;
 use crate::cli::{Exit, Surroundings, written};
+use crate::config::Overrides;
 use crate::image::DigestBuf;
-use crate::release::{Difference, Image, ImageDifference, ReleaseFile, ValueDifference};
+use crate::release::{Difference, Image, ImageDifference, ValueDifference};
 
 /// The arguments of `release diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     tagwarden release diff main:releases/system.yaml releases/system.yaml\n  \
-    tagwarden release diff --format markdown origin/main:releases/system.yaml releases/system.yaml > body.md\n\n\
+    tagwarden release diff --format markdown origin/main:releases/system.yaml releases/system.yaml > body.md\n  \
+    helm template shop charts/shop -f values.yaml | tagwarden release diff releases/system.yaml -\n\n\
     Compared are what the two declare: repositories, tags, digests, the free sections and the images' own keys. Where \
     both commits are known and the host is GitHub's or GitLab's, there is a link to what lies between them.\n\n\
+    A side may also be manifests: a directory, or a file of Kubernetes objects (what `helm template` prints). Then compared are \
+    the repositories that both use, tags and digests as they are written; no registry is asked. A repository that is used in \
+    several versions has an entry for each that only one side has.\n\n\
     Exit codes: 0 compared; 1 with --exit-code: they are different; 2 usage or input error.")]
 pub(super) struct DiffArgs {
-    /// The earlier release: a file, or REV:PATH for what it was at a revision of git
+    /// The earlier release or manifests: a file, a directory of manifests, `-` for standard input, or REV:PATH for what a
+    /// file was at a revision of git
     #[arg(value_name = "A")]
     old: PathBuf,
-    /// The later release, named alike
+    /// The later one, named alike
     #[arg(value_name = "B")]
     new: PathBuf,
     /// The output's format
@@ -36,6 +47,9 @@ pub(super) struct DiffArgs {
     /// Exit 1 where they are different
     #[arg(long)]
     exit_code: bool,
+    /// The server's configuration file: its workloads hold in manifests
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// The formats of `release diff`.
@@ -51,10 +65,19 @@ enum DiffFormat {
 }
 
 pub(super) fn run(args: &DiffArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let old = reading::read_at_revision(&args.old, surroundings)?;
-    let new = reading::read_at_revision(&args.new, surroundings)?;
+    if args.old.as_os_str() == "-" && args.new.as_os_str() == "-" {
+        bail!("standard input can be one of the two, not both");
+    }
+    let Some(config) = configuration(args.config.as_deref(), &Overrides::default(), surroundings) else {
+        return Ok(Exit::Error);
+    };
+    let old = side::read(&args.old, &config, surroundings)?;
+    let new = side::read(&args.new, &config, surroundings)?;
     let (Some(old), Some(new)) = (old, new) else { return Ok(Exit::Error) };
-    let difference = Difference::between(&old, &new);
+    let difference = match (&old, &new) {
+        (Side::Release(old), Side::Release(new)) => Difference::between(old, new),
+        _ => Difference::by_repository(old.compared(), new.compared()),
+    };
     let printed = match args.format {
         DiffFormat::Plain => plain(&old, &new, &difference, surroundings.out),
         DiffFormat::Markdown => markdown(&old, &new, &difference, surroundings.out),
@@ -95,20 +118,25 @@ fn value(value: Option<&Json>) -> String {
     value.map_or_else(|| "none".to_owned(), ToString::to_string)
 }
 
-fn plain(old: &ReleaseFile, new: &ReleaseFile, difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
-    let (was, is) = (&old.release, &new.release);
+fn plain(old: &Side, new: &Side, difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
     if difference.is_none() {
-        writeln!(out, "{} and {} declare the same ({})", was.name(), is.name(), is.id().short())?;
-        return out.flush();
+        match (old, new) {
+            (Side::Release(old), Side::Release(new)) => {
+                let (was, is) = (&old.release, &new.release);
+                writeln!(out, "{} and {} declare the same ({})", was.name(), is.name(), is.id().short())?;
+            }
+            _ => writeln!(out, "{old} and {new} have the same images")?,
+        }
+    } else {
+        writeln!(out, "{old} -> {new}")?;
     }
-    writeln!(out, "{} ({}) -> {} ({})", was.name(), was.id().short(), is.name(), is.id().short())?;
     for image in &difference.images {
         let sign = match (&image.old, &image.new) {
             (None, _) => '+',
             (_, None) => '-',
             _ => '~',
         };
-        writeln!(out, "\n{sign} {}", image.name)?;
+        writeln!(out, "\n{sign} {}", shown(&image.name))?;
         for (what, text) in steps(image) {
             writeln!(out, "    {what:<12}{text}")?;
         }
@@ -132,16 +160,24 @@ fn plain(old: &ReleaseFile, new: &ReleaseFile, difference: &Difference, out: &mu
     out.flush()
 }
 
-fn markdown(old: &ReleaseFile, new: &ReleaseFile, difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
-    let (was, is) = (&old.release, &new.release);
-    writeln!(out, "## Release {}\n", code(is.name()))?;
+fn markdown(old: &Side, new: &Side, difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
+    let title = match new {
+        Side::Release(_) => "Release",
+        Side::Manifests { .. } => "Manifests of",
+    };
+    writeln!(out, "## {title} {}\n", code(new.name()))?;
     if difference.is_none() {
-        writeln!(out, "It declares the same as {} ({}).", code(was.name()), code(is.id().short()))?;
-        return out.flush();
+        match (old, new) {
+            (Side::Release(old), Side::Release(new)) => {
+                let (was, id) = (code(old.release.name()), code(new.release.id().short()));
+                writeln!(out, "It declares the same as {was} ({id}).")?;
+            }
+            _ => writeln!(out, "The images are those of {}.", side::markdown(old))?,
+        }
+    } else {
+        let compare = difference.link.as_ref().map_or_else(String::new, |link| format!(" ([compare]({link}))"));
+        writeln!(out, "From {} to {}{compare}.", side::markdown(old), side::markdown(new))?;
     }
-    let compare = difference.link.as_ref().map_or_else(String::new, |link| format!(" ([compare]({link}))"));
-    let (was_id, is_id) = (code(was.id().short()), code(is.id().short()));
-    writeln!(out, "From {} ({was_id}) to {} ({is_id}){compare}.", code(was.name()), code(is.name()))?;
     if !difference.images.is_empty() {
         writeln!(out, "\n| image | from | to | commits |\n| --- | --- | --- | --- |")?;
     }
@@ -199,8 +235,9 @@ struct Output<'r> {
 
 #[derive(Serialize)]
 struct SideOutput<'r> {
-    release: &'r str,
-    id: &'r str,
+    release: Option<&'r str>,
+    id: Option<&'r str>,
+    manifests: Option<&'r str>,
 }
 
 /// One image. Every key is always there.
@@ -228,8 +265,13 @@ struct ValueOutput<'r> {
     to: Option<&'r Json>,
 }
 
-fn output<'r>(old: &'r ReleaseFile, new: &'r ReleaseFile, difference: &'r Difference) -> Output<'r> {
-    let side = |file: &'r ReleaseFile| SideOutput { release: file.release.name(), id: file.release.id().as_str() };
+fn output<'r>(old: &'r Side, new: &'r Side, difference: &'r Difference) -> Output<'r> {
+    let side = |side: &'r Side| match side {
+        Side::Release(file) => {
+            SideOutput { release: Some(file.release.name()), id: Some(file.release.id().as_str()), manifests: None }
+        }
+        Side::Manifests { name, .. } => SideOutput { release: None, id: None, manifests: Some(name) },
+    };
     let version = |image: &'r Image| VersionOutput {
         repository: &image.repository,
         tag: image.tag.as_deref(),

@@ -9,17 +9,19 @@ use super::resolve::{self, Answers, Depth, Drift, OriginArgs, judge};
 use crate::cli::report::count;
 use crate::cli::{Exit, Surroundings, files, written};
 use crate::document::{Diagnostic, render};
-use crate::release::{Change, Image, ReleaseFile};
+use crate::policy::printable;
+use crate::release::{Change, Image, Origin, ReleaseFile, is_address, is_commit};
 
 /// The arguments of `release lock`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     tagwarden release lock --write releases/system.yaml\n  \
     tagwarden release lock --check releases/system.yaml\n  \
-    tagwarden release lock --config tagwarden.yaml releases/system.yaml > locked.yaml\n\n\
+    tagwarden release lock --config tagwarden.yaml releases/system.yaml > locked.yaml\n  \
+    tagwarden release lock --write --source \"https://git.example.com/acme/operation@$(git rev-parse HEAD)\" release.yaml\n\n\
     Each image's tag is resolved, side by side: its digest (of the index, where it has several platforms), the digests \
     of its platforms and the commit of its label org.opencontainers.image.revision are written beside it, and the id \
-    over all of it. Nothing else in the file changes. Without --write the locked file is printed.\n\n\
+    over all of it; with --source also where the file is kept. Nothing else in the file changes. Without --write the locked file is printed.\n\n\
     An image whose tag is no more the digest that is written is drift: nothing is written without --update.\n\n\
     Exit codes: 0 locked, or with --check: it is; 1 an image's tag and label name two commits; 2 usage, configuration or \
     input error; 3 a registry gave no answer; 4 a tag has moved, or with --check: the lock is stale. Where several \
@@ -37,6 +39,9 @@ pub(super) struct LockArgs {
     /// Replace digests whose tags have moved on
     #[arg(long, conflicts_with = "check")]
     update: bool,
+    /// Write where the release is kept as `source`: the repository's address, and the commit that it is locked at
+    #[arg(long, value_name = "REPO@COMMIT", value_parser = source, conflicts_with = "check")]
+    source: Option<Origin>,
     #[command(flatten)]
     origin: OriginArgs,
 }
@@ -57,12 +62,26 @@ pub(super) fn run(args: &LockArgs, surroundings: &mut Surroundings<'_>) -> anyho
     if args.check {
         return check(&file, &answers, surroundings);
     }
-    let changes = match judged(&file, &answers, drift) {
+    let mut changes = match judged(&file, &answers, drift) {
         Ok(changes) => changes,
         Err(problems) => return Ok(complain(problems, &file, surroundings)),
     };
+    changes.extend(args.source.clone().map(Change::Origin));
     let Some(new) = reading::told(file.sealed(&changes), file.text(), surroundings) else { return Ok(Exit::Error) };
     deliver(becomes, &args.file, &file, &new, surroundings)
+}
+
+/// Where a release is kept. An address may have an `@` of its own.
+fn source(text: &str) -> Result<Origin, String> {
+    let help = "write REPO@COMMIT: \"https://git.example.com/acme/operation@$(git rev-parse HEAD)\"";
+    let Some((repo, commit)) = text.rsplit_once('@') else { return Err(help.to_owned()) };
+    if !is_commit(commit) {
+        return Err(format!("'{}' is not a commit, 7 to 64 hex digits in lower case; {help}", printable(commit, 80)));
+    }
+    if !is_address(repo) {
+        return Err(format!("no address of a repository, or one with a password; {help}"));
+    }
+    Ok(Origin { repo: repo.to_owned(), commit: Some(commit.to_owned()) })
 }
 
 /// How much has to be asked of an image.
@@ -116,20 +135,11 @@ fn check(file: &ReleaseFile, answers: &Answers, surroundings: &mut Surroundings<
             Err(problem) => verdict = verdict.and(complain(vec![problem], file, surroundings)),
         }
     }
-    let id = file.release.id();
-    let told = match &file.written_id {
-        Some(written) if written == id => None,
-        Some(written) => {
-            Some(format!("the id {} is written, and that of the content is {}", written.short(), id.short()))
-        }
-        None => Some("it has no id: it is not locked".to_owned()),
-    };
-    if let Some(told) = told {
-        let problem = Diagnostic::of_file(file.file_name(), told);
-        stale.push(
-            problem.help("something changed since it was locked; `tagwarden release lock --write` seals it again"),
-        );
+    if file.written_id.is_none() {
+        let problem = Diagnostic::of_file(file.file_name(), "it has no id: it is not locked");
+        stale.push(problem.help("`tagwarden release lock --write` adds it"));
     }
+    stale.extend(file.stale_id().map(reading::as_error));
     if !stale.is_empty() {
         verdict = verdict.and(Exit::Drift);
     }
@@ -137,7 +147,7 @@ fn check(file: &ReleaseFile, answers: &Answers, surroundings: &mut Surroundings<
     let mut printed = stale.iter().try_for_each(|problem| writeln!(out, "{}", render(problem, file.text(), color)));
     if printed.is_ok() {
         let end = match (stale.len(), verdict) {
-            (0, Exit::Clean) => format!("the lock holds: {}, {id}", file.release.name()),
+            (0, Exit::Clean) => format!("the lock holds: {}, {}", file.release.name(), file.release.id()),
             (0, _) => "whether the lock holds is not known".to_owned(),
             (number, _) => format!("the lock is stale: {}", count(number, "difference")),
         };

@@ -22,7 +22,8 @@ pub(super) fn read_strictly(path: &Path, surroundings: &mut Surroundings<'_>) ->
     errors.is_empty().then_some(file)
 }
 
-fn as_error(warning: Diagnostic) -> Diagnostic {
+/// A warning where it is no more one.
+pub(super) fn as_error(warning: Diagnostic) -> Diagnostic {
     Diagnostic { severity: Severity::Error, ..warning }
 }
 
@@ -34,20 +35,31 @@ pub(super) fn read_at_revision(
     named: &Path,
     surroundings: &mut Surroundings<'_>,
 ) -> anyhow::Result<Option<ReleaseFile>> {
+    let Some((name, text)) = text_at_revision(named, surroundings)? else { return Ok(None) };
+    Ok(told(ReleaseFile::read(&name, &text), &text, surroundings))
+}
+
+/// The name and the text of what is named so.
+///
+/// # Errors
+/// Those of [`read_at_revision`].
+pub(super) fn text_at_revision(
+    named: &Path,
+    surroundings: &mut Surroundings<'_>,
+) -> anyhow::Result<Option<(String, String)>> {
     let revision = named.to_str().filter(|name| !named.exists() && name.contains(':') && !name.starts_with(':'));
-    let Some(revision) = revision else { return Ok(read(named, surroundings)) };
+    let Some(revision) = revision else { return Ok(text(named, surroundings)) };
     let Some(bytes) = git::content(revision)? else {
         bail!("git has no '{revision}'; write REV:PATH, the path from the top of the repository (or REV:./PATH)");
     };
     let name = files::shown(named);
-    let text = match files::read_text(&name, bytes.as_slice()) {
-        Ok(text) => text,
+    match files::read_text(&name, bytes.as_slice()) {
+        Ok(text) => Ok(Some((name, text))),
         Err(problem) => {
             files::complain(&[*problem], "", surroundings);
-            return Ok(None);
+            Ok(None)
         }
-    };
-    Ok(told(ReleaseFile::read(&name, &text), &text, surroundings))
+    }
 }
 
 /// A file's name and text. None, after what is wrong was written to standard error.

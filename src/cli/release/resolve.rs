@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::cli::engine::{configuration, facts_file};
 use crate::cli::registries::{DEADLINE, Registries, remedy};
 use crate::cli::{Exit, Surroundings};
-use crate::config::Overrides;
+use crate::config::{Config, Overrides};
 use crate::document::Diagnostic;
 use crate::image::DigestBuf;
 use crate::policy::{Age, Answer, Asked, Budget, FactsFile, Lookup, REVISION, printable};
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 16;
 /// Who is asked.
 #[derive(Debug, Args)]
 pub(super) struct OriginArgs {
-    /// The server's configuration file: its registries and time-outs hold here too
+    /// The server's configuration file: its registries, time-outs and workloads hold here too
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Take what registries would say from this file instead of asking them; it knows no platforms
@@ -43,11 +43,17 @@ pub(super) enum Origin {
 impl OriginArgs {
     /// None, after what is wrong with one of the files was written to standard error.
     pub fn origin(&self, surroundings: &mut Surroundings<'_>) -> Option<Origin> {
+        self.read(surroundings).map(|(_, origin)| origin)
+    }
+
+    /// The same, and the configuration.
+    pub fn read(&self, surroundings: &mut Surroundings<'_>) -> Option<(Config, Origin)> {
         let config = configuration(self.config.as_deref(), &Overrides::default(), surroundings)?;
-        match &self.facts {
-            None => Some(Origin::Registries(config.registry)),
-            Some(file) => facts_file(file, surroundings).map(Origin::File),
-        }
+        let origin = match &self.facts {
+            None => Origin::Registries(config.registry.clone()),
+            Some(file) => Origin::File(facts_file(file, surroundings)?),
+        };
+        Some((config, origin))
     }
 }
 

@@ -1,28 +1,30 @@
 //! `release snapshot --cluster`: a release file of what runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
 
+use super::running::{self, Which};
+use super::used::{AllUsed, Used};
 use crate::cli::engine::configuration;
 use crate::cli::live::Live;
-use crate::cli::report::shown;
+use crate::cli::report::{SHOWN_BYTES, shown};
 use crate::cli::{Exit, Surroundings, files, written};
-use crate::cluster::{Inventory, Scope};
-use crate::config::{Config, Overrides};
-use crate::image::DigestBuf;
-use crate::release::{ReleaseFile, is_name};
+use crate::config::Overrides;
+use crate::image::{DigestBuf, Reference};
+use crate::policy::printable;
+use crate::release::{Image, ReleaseFile, is_moving, is_name, names_of};
 
 /// The arguments of `release snapshot`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     tagwarden release snapshot --cluster -n shop-prod > release.yaml\n  \
     tagwarden release snapshot --cluster -n shop-prod --name shop-before-the-move\n\n\
-    An image is written with the digest that its Pods run, and with the tag of what would make them again. What runs with two \
-    digests of one repository at once is no release: it is told, and nothing is written.\n\n\
+    An image is written with the digest that its Pods run, and with the tag of what would make them again, unless that moves. \
+    What runs with two digests of one repository at once is no release: it is told, and nothing is printed. What has no Pods \
+    is left out.\n\n\
     Exit codes: 0 printed; 1 what runs is no release; 2 usage error, or the cluster cannot be read.")]
 pub struct SnapshotArgs {
     /// What runs in the cluster; the only source there is
@@ -42,121 +44,118 @@ pub struct SnapshotArgs {
     config: Option<PathBuf>,
 }
 
-/// What runs of one repository.
-#[derive(Debug, Default)]
-struct Runs {
-    /// Each version, and where it runs.
-    versions: BTreeMap<(Option<String>, Option<DigestBuf>), BTreeSet<String>>,
+/// What tells a version from another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Version {
+    /// What runs is known.
+    Digest(DigestBuf),
+    /// Nothing runs it yet, or nothing says what.
+    Tag(String),
 }
 
-/// Lists what runs, and prints it as a release file with its id.
+/// The tags that a version is written with, and where it is used.
+type Uses = (BTreeSet<String>, BTreeSet<String>);
+
+/// What runs, by canonical repository.
+type Running = BTreeMap<String, BTreeMap<Version, Uses>>;
+
+/// Lists what runs, and prints it as a release file, with its id where every digest is known.
 pub(super) fn run(args: &SnapshotArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let Some(config) = configuration(args.config.as_deref(), &Overrides::default(), surroundings) else {
         return Ok(Exit::Error);
     };
     let live = Live::reach(args.context.as_deref())?;
-    let repositories = running(&live, args.namespace.as_deref(), &config)?;
-    if repositories.is_empty() {
+    let mut all = AllUsed::default();
+    running::read(&live, args.namespace.as_deref(), Which::WithPods, &config, &mut all)?;
+    for left_out in all.skipped.iter().chain(&all.unlisted) {
+        // A closed standard error takes nothing from the verdict.
+        let _ = writeln!(surroundings.err, "note: not looked at: {}", shown(left_out));
+    }
+    let (running, mut problems) = of_repositories(&all.images);
+    if running.is_empty() && problems.is_empty() {
         bail!("nothing runs there, and a release of no image is none");
     }
-    let mut problems = String::new();
-    for (repository, runs) in &repositories {
-        if runs.versions.len() > 1 {
-            let _ = writeln!(problems, "{} runs in {} versions:", shown(repository), runs.versions.len());
-            for ((tag, digest), places) in &runs.versions {
-                let version = [tag.as_deref(), digest.as_ref().map(DigestBuf::short)];
-                let version: Vec<&str> = version.into_iter().flatten().collect();
-                let places: Vec<&str> = places.iter().map(String::as_str).collect();
-                let _ = writeln!(problems, "  {} by {}", shown(&version.join(" ")), shown(&places.join(", ")));
-            }
-        }
-    }
+    problems.extend(running.iter().filter(|(_, versions)| versions.len() > 1).map(several));
     if !problems.is_empty() {
-        // A closed standard error takes nothing from the verdict.
-        let _ =
-            write!(surroundings.err, "{problems}a release has one version of each; finish the rollout, or see -n\n");
+        let _ = writeln!(surroundings.err, "{}", problems.join("\n"));
         return Ok(Exit::Violation);
     }
-    let text = text(&args.name, &repositories);
-    match ReleaseFile::read("snapshot", &text).and_then(|file| file.sealed(&[])) {
+    match ReleaseFile::made("snapshot", &args.name, &images(&running)) {
         Ok(file) => written(surroundings.out.write_all(file.text().as_bytes()), Exit::Clean),
         Err(problems) => {
-            files::complain(&problems, &text, surroundings);
+            files::complain(&problems, "", surroundings);
             Ok(Exit::Violation)
         }
     }
 }
 
-/// What runs, by canonical repository.
-fn running(live: &Live, namespace: Option<&str>, config: &Config) -> anyhow::Result<BTreeMap<String, Runs>> {
-    let kinds: Vec<(String, String)> =
-        config.workloads.configured().map(|(group, kind)| (group.to_owned(), kind.to_owned())).collect();
-    let scope = Scope { namespace, kinds: &kinds };
-    let inventory = live.runtime.block_on(Inventory::read(&live.cluster, scope)).map_err(anyhow::Error::msg)?;
-    let mut repositories: BTreeMap<String, Runs> = BTreeMap::new();
-    for workload in inventory.workloads.iter().filter(|workload| workload.pods > 0) {
-        let owner = &workload.owner;
-        let left_out =
-            inventory.exempt.contains(&owner.namespace) || config.infrastructure_namespaces.contains(&owner.namespace);
-        if namespace.is_none() && left_out {
-            continue;
+/// What runs by its repositories, and what is no image.
+fn of_repositories(used: &[Used]) -> (Running, Vec<String>) {
+    let (mut running, mut problems) = (Running::new(), Vec::new());
+    for one in used {
+        let reference = match Reference::parse(&one.image) {
+            Ok(reference) => reference,
+            Err(error) => {
+                let (image, place) = (printable(&one.image, SHOWN_BYTES), one.shown());
+                problems.push(format!("{}: '{image}' is not an image: {}", shown(&place), error.message()));
+                continue;
+            }
+        };
+        let mut repository = String::new();
+        reference.write_name(&mut repository);
+        let mut versions: Vec<Version> = one.runs.iter().cloned().map(Version::Digest).collect();
+        if let (true, Some(digest)) = (versions.is_empty(), reference.digest()) {
+            versions.push(Version::Digest(digest.into()));
         }
-        let collected = config.workloads.read_object(&workload.group, &workload.kind, &workload.object, None);
-        for image in collected.images() {
-            let Ok(reference) = &image.reference else { continue };
-            let mut name = String::new();
-            reference.write_name(&mut name);
-            let digests = image.container.and_then(|container| workload.digests.get(container));
-            let digests = digests.into_iter().flat_map(|digests| digests.keys());
-            let mut digests: Vec<DigestBuf> = digests.filter_map(|digest| DigestBuf::parse(digest).ok()).collect();
-            if digests.is_empty() {
-                digests.extend(reference.digest().map(DigestBuf::from));
-            }
-            let place = format!("{} {}/{}", owner.kind, owner.namespace, owner.name);
-            let runs = repositories.entry(name).or_default();
-            let tag = reference.tag().map(str::to_owned);
-            let versions: Vec<Option<DigestBuf>> =
-                if digests.is_empty() { vec![None] } else { digests.into_iter().map(Some).collect() };
-            for digest in versions {
-                runs.versions.entry((tag.clone(), digest)).or_default().insert(place.clone());
-            }
+        let tag = reference.tag().map(str::to_owned);
+        if versions.is_empty() {
+            versions.extend(tag.clone().map(Version::Tag));
+        }
+        let runs = running.entry(repository).or_default();
+        for version in versions {
+            let (tags, places) = runs.entry(version).or_default();
+            tags.extend(tag.clone());
+            places.insert(one.object.clone());
         }
     }
-    Ok(repositories)
+    (running, problems)
 }
 
-/// The file, without its id. Each image is called by the end of its repository's name, as much of it as tells it apart.
-fn text(name: &str, repositories: &BTreeMap<String, Runs>) -> String {
-    let mut text = format!("release: {name}\nimages:\n");
-    for (repository, runs) in repositories {
-        let called = called(repository, repositories);
-        let _ = write!(text, "  {called}:\n    repo: {repository}\n");
-        let Some(((tag, digest), _)) = runs.versions.iter().next() else { continue };
-        if let Some(tag) = tag {
-            let _ = writeln!(text, "    tag: {}", quoted(tag));
-        }
-        if let Some(digest) = digest {
-            let _ = writeln!(text, "    digest: {digest}");
-        }
-    }
-    text
-}
-
-/// A tag that YAML would read as something else than a text is quoted.
-fn quoted(tag: &str) -> String {
-    let plain = tag.starts_with('v') && !tag.contains(':');
-    if plain { tag.to_owned() } else { format!("\"{tag}\"") }
-}
-
-fn called(repository: &str, all: &BTreeMap<String, Runs>) -> String {
-    let parts: Vec<&str> = repository.split('/').collect();
-    let end = |repository: &str, count: usize| {
-        let parts: Vec<&str> = repository.split('/').collect();
-        parts[parts.len().saturating_sub(count)..].join("-")
+/// Why a repository is none of a release: it runs in several versions at once.
+fn several((repository, versions): (&String, &BTreeMap<Version, Uses>)) -> String {
+    let line = |(version, (tags, places)): (&Version, &Uses)| {
+        let digest = match version {
+            Version::Digest(digest) => Some(digest.short().to_owned()),
+            Version::Tag(_) => None,
+        };
+        let what: Vec<String> = tags.iter().cloned().chain(digest).collect();
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        format!("  {} by {}\n", shown(&what.join(" ")), shown(&places.join(", ")))
     };
-    let unique = |count: &usize| all.keys().filter(|other| end(other, *count) == end(repository, *count)).count() == 1;
-    let count = (1..parts.len()).find(unique).unwrap_or(parts.len());
-    end(repository, count).replace(':', "-")
+    let lines: String = versions.iter().map(line).collect();
+    let repository = shown(repository);
+    format!(
+        "{repository} runs in {} versions:\n{lines}a release has one version of each: finish the rollout, or choose \
+         namespaces with -n",
+        versions.len()
+    )
+}
+
+/// The images of a release, of repositories with one version each. A tag that moves, or one of several, is left out where
+/// the digest is known.
+fn images(running: &Running) -> Vec<Image> {
+    let names = names_of(running.keys().map(String::as_str));
+    let image = |(name, (repository, versions)): (String, (&String, &BTreeMap<Version, Uses>))| {
+        let (version, (tags, _)) = versions.first_key_value()?;
+        let digest = match version {
+            Version::Digest(digest) => Some(digest.clone()),
+            Version::Tag(_) => None,
+        };
+        let fits = |tag: &&String| digest.is_none() || (tags.len() == 1 && !is_moving(tag));
+        let tag = tags.first().filter(fits).cloned();
+        Some(Image { name, repository: repository.clone(), tag, digest, ..Image::default() })
+    };
+    names.into_iter().zip(running).filter_map(image).collect()
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -169,24 +168,41 @@ fn name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::List;
 
-    fn runs(tag: &str) -> Runs {
-        Runs { versions: [((Some(tag.to_owned()), None), BTreeSet::new())].into() }
+    fn used(image: &str, runs: &[char]) -> Used {
+        let digest = |digit: &char| DigestBuf::parse(&format!("sha256:{}", digit.to_string().repeat(64))).unwrap();
+        Used {
+            runs: runs.iter().map(digest).collect(),
+            ..Used::written(image, "Deployment shop/a", List::Containers, Some("c"))
+        }
+    }
+
+    /// `tag@digest` of the only image.
+    fn version(all: &[Used]) -> String {
+        let (running, problems) = of_repositories(all);
+        assert_eq!((running.len(), problems.len()), (1, 0));
+        assert_eq!(running.values().next().unwrap().len(), 1, "{running:?}");
+        let image = images(&running).swap_remove(0);
+        let digest = image.digest.map(|digest| digest.short().to_owned());
+        format!("{}@{}", image.tag.unwrap_or_default(), digest.unwrap_or_default())
     }
 
     #[test]
-    fn what_runs_reads_as_a_release_with_names_that_tell_images_apart() {
-        let repositories: BTreeMap<String, Runs> = [
-            ("r.example.com/acme/api".to_owned(), runs("v1.0.0")),
-            ("r.example.com/shop/api".to_owned(), runs("v1.0.0")),
-            ("r.example.com:5000/web".to_owned(), runs("1e10")),
-        ]
-        .into();
-        let text = text("one", &repositories);
-        let file = ReleaseFile::read("snapshot", &text).and_then(|file| file.sealed(&[])).unwrap();
-        let named: Vec<(&str, Option<&str>)> =
-            file.release.images().iter().map(|image| (image.name.as_str(), image.tag.as_deref())).collect();
-        assert_eq!(named, [("acme-api", Some("v1.0.0")), ("shop-api", Some("v1.0.0")), ("web", Some("1e10"))]);
-        assert_eq!(file.written_id.as_ref(), Some(file.release.id()));
+    fn what_runs_is_the_version_and_a_tag_is_written_where_it_says_something() {
+        let repository = "r.example.com/acme/api";
+        let of = |written: &str, runs: &[char]| used(&format!("{repository}{written}"), runs);
+        let digest = "a".repeat(64);
+        assert_eq!(version(&[of(":v1.0.0", &['a'])]), "v1.0.0@sha256:aaaaaaaaaaaa");
+        assert_eq!(version(&[of(&format!(":v1.0.0@sha256:{digest}"), &[])]), "v1.0.0@sha256:aaaaaaaaaaaa");
+        assert_eq!(version(&[of(":v1.0.0", &[])]), "v1.0.0@");
+        assert_eq!(version(&[of(":latest", &['a'])]), "@sha256:aaaaaaaaaaaa", "it moves");
+        assert_eq!(version(&[of(":v1.0.0", &['a']), of(":v1", &['a'])]), "@sha256:aaaaaaaaaaaa", "which of the two");
+        let (running, _) = of_repositories(&[of(":v1.0.0", &['a', 'b'])]);
+        assert!(
+            running.values().next().unwrap().len() == 2
+                && several(running.iter().next().unwrap()).contains("2 versions")
+        );
+        assert_eq!(of_repositories(&[used("R.example.com/App", &[])]).1.len(), 1, "no image is dropped in silence");
     }
 }

@@ -2,23 +2,20 @@
 
 mod compare;
 mod output;
-mod running;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
 
-use self::compare::{Comparison, Used};
+use self::compare::Comparison;
 use super::reading::read;
-use crate::cli::engine::configuration;
+use super::resolve::OriginArgs;
+use super::running::{self, Which};
+use super::used::AllUsed;
 use crate::cli::live::Live;
-use crate::cli::objects::{self, Part};
 use crate::cli::report::Format;
 use crate::cli::{Exit, Surroundings, files, written};
-use crate::config::{Config, Overrides};
-use crate::document::{self, Diagnostic, Source};
 use crate::image::{GlobSet, ImageGlob};
 use crate::release::{Release, commit_in};
 
@@ -33,7 +30,7 @@ use crate::release::{Release, commit_in};
     written and it is the release's, the registry is asked for its digest; with --offline the tag alone is believed, and \
     counted so.\n\n\
     Exit codes: 0 equal; 1 something is extra, missing, different, or of another commit; 2 usage, file or manifest error, \
-    or the cluster cannot be read; 3 a registry gave no answer. Where several hold: 2, 1, 3.")]
+    or the cluster cannot be read; 3 a registry gave no answer, a kind of the cluster cannot be listed, or a commit is not known. Where several hold: 2, 1, 3.")]
 pub struct VerifyArgs {
     /// The release file
     #[arg(value_name = "FILE")]
@@ -45,10 +42,10 @@ pub struct VerifyArgs {
     #[arg(long, conflicts_with = "paths")]
     cluster: bool,
     /// The namespace to look at with --cluster
-    #[arg(short, long, value_name = "NAME", requires = "cluster")]
+    #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
     /// The context of the kubeconfig to use with --cluster
-    #[arg(long, value_name = "NAME", requires = "cluster")]
+    #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// Manifests of a part: images of the release that are used nowhere are no difference
     #[arg(long)]
@@ -63,11 +60,10 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "GLOB", value_parser = glob, requires = "commit")]
     first_party: Vec<ImageGlob>,
     /// Ask no registry: a tag that is the release's is believed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "facts")]
     offline: bool,
-    /// The server's configuration file: its registries and workloads hold here too
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    origin: OriginArgs,
     /// The output's format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     format: Format,
@@ -78,105 +74,44 @@ pub(super) fn run(args: &VerifyArgs, surroundings: &mut Surroundings<'_>) -> any
     if args.paths.is_empty() && !args.cluster && args.commit.is_none() {
         bail!("nothing to compare with: name manifests (`-` is standard input), or --cluster, or --commit");
     }
-    let Some(config) = configuration(args.config.as_deref(), &Overrides::default(), surroundings) else {
-        return Ok(Exit::Error);
-    };
+    if !args.cluster && (args.namespace.is_some() || args.context.is_some()) {
+        bail!("--namespace and --context are for --cluster: add that, or leave them out");
+    }
+    let Some((config, origin)) = args.origin.read(surroundings) else { return Ok(Exit::Error) };
     let Some(file) = read(&args.file, surroundings) else { return Ok(Exit::Error) };
     let ignored = together(&args.ignore)?;
-    let mut sides = Sides::default();
+    let mut all = AllUsed::default();
     if args.cluster {
-        running::read(&Live::reach(args.context.as_deref())?, args.namespace.as_deref(), &config, &mut sides)?;
+        running::read(
+            &Live::reach(args.context.as_deref())?,
+            args.namespace.as_deref(),
+            Which::All,
+            &config,
+            &mut all,
+        )?;
     }
     for found in files::find(&args.paths) {
-        sides.input(found, &config, surroundings);
+        all.input(found, &config, surroundings);
     }
-    let used = std::mem::take(&mut sides.used);
+    let used = std::mem::take(&mut all.images);
     let mut comparison = Comparison::new(&file.release, used, ignored.as_ref());
     if args.partial || (args.paths.is_empty() && !args.cluster) {
         comparison.missing.clear();
     }
     if !args.offline {
-        comparison.ask(config.registry, surroundings)?;
+        comparison.ask(origin, surroundings)?;
     }
     if let Some(commit) = &args.commit {
         comparison.of_commit(&file.release, commit, together(&args.first_party)?.as_ref());
     }
-    let verdict = if sides.broken > 0 { Exit::Error } else { Exit::Clean }.and(comparison.exit());
+    let read = if all.broken > 0 { Exit::Error } else { Exit::Clean };
+    let listed = if all.unlisted.is_empty() { Exit::Clean } else { Exit::Undecided };
+    let verdict = read.and(listed).and(comparison.exit());
     let printed = match args.format {
-        Format::Plain => output::plain(&file.release, &comparison, &sides, surroundings.out),
-        Format::Json => output::json(&file.release, &comparison, &sides, surroundings.out),
+        Format::Plain => output::plain(&file.release, &comparison, &all, surroundings.out),
+        Format::Json => output::json(&file.release, &comparison, &all, surroundings.out),
     };
     written(printed, verdict)
-}
-
-/// What is compared with the release.
-#[derive(Debug, Default)]
-struct Sides {
-    used: Vec<Used>,
-    /// Files and objects that were looked at.
-    files: usize,
-    objects: usize,
-    /// Inputs that could not be read.
-    broken: usize,
-    /// Kinds that no table knows, and files that are no manifests.
-    skipped: BTreeSet<String>,
-}
-
-impl Sides {
-    /// Takes the images of a file.
-    fn input(&mut self, found: files::Found, config: &Config, surroundings: &mut Surroundings<'_>) {
-        let (name, text) = match found {
-            files::Found::Stdin => (files::STDIN.to_owned(), files::read_text(files::STDIN, &mut *surroundings.input)),
-            files::Found::File(path) => (files::shown(&path), files::read_file(&path)),
-            files::Found::Problem(problem) => (String::new(), Err(Box::new(problem))),
-        };
-        self.files += 1;
-        match text {
-            Ok(text) => self.text(&name, &text, config, surroundings),
-            Err(problem) => self.complain(&[*problem], "", surroundings),
-        }
-    }
-
-    fn text(&mut self, name: &str, text: &str, config: &Config, surroundings: &mut Surroundings<'_>) {
-        let source = Source::new(name, text);
-        let (documents, problems) = document::parse(&source);
-        for document in &documents {
-            for part in objects::parts(&document.root) {
-                match part {
-                    Part::Object(object) => self.object(&object, &source, config),
-                    Part::NoManifest => drop(self.skipped.insert(format!("{name} (no manifest)"))),
-                }
-            }
-        }
-        if !problems.is_empty() {
-            self.complain(&problems, text, surroundings);
-        }
-    }
-
-    fn object(&mut self, object: &objects::Object<'_>, source: &Source<'_>, config: &Config) {
-        if !config.workloads.knows(object.group, object.kind) {
-            self.skipped.insert(object.kind.to_owned());
-            return;
-        }
-        self.objects += 1;
-        let json = object.node.to_json().to_string();
-        let collected = config.workloads.read_object(object.group, object.kind, &json, None);
-        let namespace = object.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-        let named = format!("{} {namespace}{}", object.kind, object.name());
-        for image in collected.images() {
-            let node = object.node.at(&image.field.to_string()).unwrap_or_else(|| object.anchor());
-            let (line, _) = source.position(node.span.start);
-            self.used.push(Used::written(image.image, &named, image.list, image.container).at(source.name(), line));
-        }
-        for warning in &collected.warnings {
-            self.skipped.insert(format!("{named}: {warning}"));
-        }
-    }
-
-    fn complain(&mut self, problems: &[Diagnostic], text: &str, surroundings: &mut Surroundings<'_>) {
-        self.broken += 1;
-        files::complain(problems, text, surroundings);
-    }
 }
 
 impl Comparison {
@@ -188,7 +123,8 @@ impl Comparison {
             }
             let by_tag = image.tag.as_deref().and_then(commit_in);
             match (by_tag, &image.commit) {
-                (_, Some(built)) if built == commit => {}
+                // A file may write the first digits of a commit, as a tag does.
+                (_, Some(built)) if commit.starts_with(built) => {}
                 (Some(tag), None) if commit.starts_with(tag) => {}
                 (None, None) => self.uncommitted.push(image.name.clone()),
                 (by_tag, built) => {

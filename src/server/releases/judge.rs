@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::cluster::{StoredObject, StoredObjects};
 use crate::policy::{CustomKind, Snapshots, printable};
-use crate::release::Release;
+use crate::release::ReleaseFile;
 use crate::server::objects::{Force, MAX_BYTES, ObjectProblem, Standing, was_in_force};
 
 const KIND: CustomKind = CustomKind::ImageRelease;
@@ -55,11 +55,11 @@ pub(in crate::server) fn judge(objects: &StoredObjects, known: &GoodObjects) -> 
     let mut by_age: Vec<(&String, &StoredObject)> = objects.iter().collect();
     by_age.sort_by(|(name, object), (other_name, other)| (&object.created, name).cmp(&(&other.created, other_name)));
     let mut judged = Judged::default();
-    let mut releases: Vec<Release> = Vec::new();
+    let mut releases: Vec<ReleaseFile> = Vec::new();
     let mut holders: BTreeMap<String, &str> = BTreeMap::new();
     for (name, object) in by_age {
         let known = known.get(&object.uid);
-        let earlier = || known.and_then(|good| Release::read(name, &good.spec).ok());
+        let earlier = || known.and_then(|good| ReleaseFile::read(name, &good.spec).ok());
         let (release, force, problems) = match free(read(name, &object.text), name, &holders) {
             Ok((release, spec)) => {
                 let good = GoodObject { name: name.clone(), created: object.created.clone(), spec, saved: false };
@@ -68,7 +68,9 @@ pub(in crate::server) fn judge(objects: &StoredObjects, known: &GoodObjects) -> 
             }
             Err(problems) => match (earlier(), known) {
                 // An older object took its name meanwhile.
-                (Some(release), Some(_)) if holders.contains_key(release.name()) => (None, Force::None, problems),
+                (Some(release), Some(_)) if holders.contains_key(release.release.name()) => {
+                    (None, Force::None, problems)
+                }
                 (Some(release), Some(_)) => (Some(release), Force::Earlier, problems),
                 (None, _) | (_, None) if was_in_force(&object.status) => (None, Force::Lost, problems),
                 (None, _) | (_, None) => (None, Force::None, problems),
@@ -81,13 +83,13 @@ pub(in crate::server) fn judge(objects: &StoredObjects, known: &GoodObjects) -> 
         }
         judged.without_good |= force != Force::This && known.is_none();
         judged.problems.extend(problems.iter().cloned());
-        let hash = release.as_ref().map(|release| release.id().as_str().to_owned());
+        let hash = release.as_ref().map(|release| release.release.id().as_str().to_owned());
         judged.standings.insert(name.clone(), Standing { force, hash, problems });
-        holders.extend(release.as_ref().map(|release| (release.name().to_owned(), name.as_str())));
+        holders.extend(release.as_ref().map(|release| (release.release.name().to_owned(), name.as_str())));
         releases.extend(release);
     }
     // Names are unique, so nothing but an empty list is refused.
-    judged.snapshots = Snapshots::new(releases).ok();
+    judged.snapshots = Snapshots::of_files(releases).ok();
     judged
 }
 
@@ -102,7 +104,7 @@ pub(in crate::server) fn stored(good: &GoodObjects) -> StoredObjects {
 }
 
 /// The release of an object's text, and its `spec`.
-fn read(name: &str, text: &str) -> Result<(Release, String), Vec<ObjectProblem>> {
+fn read(name: &str, text: &str) -> Result<(ReleaseFile, String), Vec<ObjectProblem>> {
     if text.len() > MAX_BYTES {
         return Err(vec![ObjectProblem::too_large(KIND, name, text.len())]);
     }
@@ -118,7 +120,7 @@ fn read(name: &str, text: &str) -> Result<(Release, String), Vec<ObjectProblem>>
         let help = vec!["write the release file under 'spec'".to_owned()];
         return Err(vec![problem(name, "", "an ImageRelease without 'spec'".to_owned(), help)]);
     };
-    match Release::read(name, spec) {
+    match ReleaseFile::read(name, spec) {
         Ok(release) => Ok((release, spec.to_owned())),
         Err(problems) => Err(ObjectProblem::all(KIND, name, "spec", spec, problems)),
     }
@@ -126,13 +128,13 @@ fn read(name: &str, text: &str) -> Result<(Release, String), Vec<ObjectProblem>>
 
 /// The same, where no older object has a release of that name.
 fn free(
-    read: Result<(Release, String), Vec<ObjectProblem>>,
+    read: Result<(ReleaseFile, String), Vec<ObjectProblem>>,
     name: &str,
     holders: &BTreeMap<String, &str>,
-) -> Result<(Release, String), Vec<ObjectProblem>> {
+) -> Result<(ReleaseFile, String), Vec<ObjectProblem>> {
     let (release, spec) = read?;
-    let Some(first) = holders.get(release.name()) else { return Ok((release, spec)) };
-    let twice = format!("the ImageRelease {first}, which is older, has the release '{}' too", release.name());
+    let Some(first) = holders.get(release.release.name()) else { return Ok((release, spec)) };
+    let twice = format!("the ImageRelease {first}, which is older, has the release '{}' too", release.release.name());
     let help = vec!["names of releases are unique; give this one another, or delete one of the two".to_owned()];
     Err(vec![problem(name, "spec.release", twice, help)])
 }

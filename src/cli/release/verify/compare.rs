@@ -2,44 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
-use tokio::time::Instant;
-
-use crate::cli::registries::{DEADLINE, Registries, remedy};
-use crate::cli::report::label;
+use crate::cli::release::resolve::{self, Depth, Origin, Told, Unanswered};
+use crate::cli::release::used::Used;
 use crate::cli::{Exit, Surroundings};
 use crate::image::{DigestBuf, GlobSet, Reference};
-use crate::policy::List;
-use crate::registry;
 use crate::release::{Image, Release};
-
-/// An image that is used somewhere.
-#[derive(Clone, Debug)]
-pub(super) struct Used {
-    /// As written.
-    pub image: String,
-    /// The object: `Deployment shop/checkout`.
-    pub object: String,
-    /// `container "api"`.
-    pub label: String,
-    /// File and line, where it is of a file.
-    pub place: Option<(String, usize)>,
-    /// The digests that run, where that is known.
-    pub runs: Vec<DigestBuf>,
-}
-
-impl Used {
-    /// An image as a manifest has it.
-    pub fn written(image: &str, object: &str, list: List, container: Option<&str>) -> Self {
-        let label = label(list, container);
-        Used { image: image.to_owned(), object: object.to_owned(), label, place: None, runs: Vec::new() }
-    }
-
-    /// The same at a place of a file.
-    pub fn at(self, file: &str, line: usize) -> Self {
-        Used { place: Some((file.to_owned(), line)), ..self }
-    }
-}
 
 /// What comes of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +44,37 @@ pub(super) struct Comparison {
 enum Expected {
     /// The release's, and those of the platforms that it lists.
     OneOf(Vec<DigestBuf>),
-    /// The one that is written or runs: the release has the tag alone.
-    Is(DigestBuf),
+    /// Those that are written or run: the release has the tag alone.
+    Is(Vec<DigestBuf>),
+}
+
+impl Expected {
+    fn known(&self) -> &[DigestBuf] {
+        match self {
+            Expected::OneOf(_) => &[],
+            Expected::Is(known) => known,
+        }
+    }
+
+    /// What comes of it, by what the tag is.
+    fn met(&self, repository: &str, tag: &str, told: &Told) -> Outcome {
+        let digest = &told.digest;
+        match self {
+            Expected::OneOf(declared) if declared.contains(digest) => Outcome::Equal,
+            Expected::OneOf(declared) => {
+                let locked = declared.first().map(DigestBuf::short).unwrap_or_default();
+                Outcome::Different(format!("{tag} at {locked}, and it is {} now", digest.short()))
+            }
+            Expected::Is(known) => {
+                let children = told.more.iter().filter_map(|more| more.platforms.as_ref());
+                let are: Vec<&DigestBuf> = children.flat_map(BTreeMap::values).chain([digest]).collect();
+                match known.iter().all(|known| are.contains(&known)) {
+                    true => Outcome::Equal,
+                    false => Outcome::Different(format!("{repository}:{tag}@{digest}")),
+                }
+            }
+        }
+    }
 }
 
 impl Comparison {
@@ -133,9 +129,9 @@ impl Comparison {
             (Some(_), false) if known.iter().all(|digest| declared.contains(digest)) => Outcome::Equal,
             (Some(_), false) => Outcome::Different(reference(first)),
             // The release has the tag alone, which must be this digest.
-            (Some(one), true) => {
+            (Some(_), true) => {
                 let tag = first.tag.clone().unwrap_or_default();
-                self.open.entry((name, tag)).or_default().push((here, Expected::Is(one.clone())));
+                self.open.entry((name, tag)).or_default().push((here, Expected::Is(known)));
                 match same_tag {
                     true => Outcome::ByTag,
                     false => {
@@ -153,37 +149,22 @@ impl Comparison {
         }
     }
 
-    /// Asks registries for the digests of tags, side by side.
+    /// Asks for the digests of tags, side by side.
     ///
     /// # Errors
     /// What registries are asked with (an authority, say) cannot be used.
-    pub fn ask(&mut self, settings: registry::Settings, surroundings: &mut Surroundings<'_>) -> anyhow::Result<()> {
+    pub fn ask(&mut self, origin: Origin, surroundings: &mut Surroundings<'_>) -> anyhow::Result<()> {
         let open = std::mem::take(&mut self.open);
-        if open.is_empty() {
-            return Ok(());
-        }
-        let hosts = open.keys().map(|(name, _)| split(name).0.to_owned()).collect();
-        let registries = Registries::new(settings, hosts, surroundings)?;
-        let deadline = Instant::now() + DEADLINE;
-        let asked = open.keys().map(|(name, tag)| {
-            let (host, repository) = split(name);
-            registries.resolver.digest(host, repository, tag, registries.asker(None), deadline)
-        });
-        let answers = registries.wait("the images", surroundings, join_all(asked));
-        for (((name, tag), places), answer) in open.iter().zip(answers) {
+        let asked: Vec<(Image, Depth)> = open.iter().map(|((name, tag), places)| asked(name, tag, places)).collect();
+        let asked: Vec<(&Image, Depth)> = asked.iter().map(|(image, depth)| (image, *depth)).collect();
+        let answers = resolve::ask(origin, &asked, surroundings)?;
+        for ((image, _), ((_, tag), places)) in asked.iter().zip(&open) {
+            let Some(answer) = answers.get(&image.name) else { continue };
             for (at, expected) in places {
                 let Some((_, outcome)) = self.outcomes.get_mut(*at) else { continue };
-                *outcome = match (&answer, expected) {
-                    (Ok(digest), Expected::OneOf(declared)) if declared.contains(digest) => Outcome::Equal,
-                    (Ok(digest), Expected::Is(known)) if digest == known => Outcome::Equal,
-                    (Ok(digest), Expected::OneOf(declared)) => {
-                        let locked = declared.first().map(DigestBuf::short).unwrap_or_default();
-                        Outcome::Different(format!("{tag} at {locked}, and it is {} now", digest.short()))
-                    }
-                    (Ok(digest), Expected::Is(_)) => Outcome::Different(format!("{name}:{tag}@{digest}")),
-                    (Err(failure), _) => {
-                        Outcome::Undecided(format!("{}; {}", failure.what, remedy(failure.kind, split(name).0)))
-                    }
+                *outcome = match answer {
+                    Ok(told) => expected.met(&image.repository, tag, told),
+                    Err(Unanswered { why, help }) => Outcome::Undecided(format!("{why}; {help}")),
                 };
             }
         }
@@ -209,9 +190,22 @@ impl Comparison {
     }
 }
 
-/// Host and repository of a canonical name.
-fn split(name: &str) -> (&str, &str) {
-    name.split_once('/').unwrap_or((name, ""))
+/// What has to be asked of a tag, and how much: a digest that is not the tag's own may be one of its platforms.
+fn asked(name: &str, tag: &str, places: &[(usize, Expected)]) -> (Image, Depth) {
+    let known: BTreeSet<&DigestBuf> = places.iter().flat_map(|(_, expected)| expected.known()).collect();
+    let depth = match known.len() {
+        0 => Depth::Digest,
+        1 => Depth::MoreIfMoved,
+        _ => Depth::All,
+    };
+    let image = Image {
+        name: format!("{name}:{tag}"),
+        repository: name.to_owned(),
+        tag: Some(tag.to_owned()),
+        digest: known.first().map(|digest| (*digest).clone()),
+        ..Image::default()
+    };
+    (image, depth)
 }
 
 /// An image of the release as a manifest would have it.
@@ -225,6 +219,7 @@ fn reference(image: &Image) -> String {
 mod tests {
     use super::*;
     use crate::cli::Exit;
+    use crate::policy::List;
 
     fn digest(digit: char) -> String {
         format!("sha256:{}", digit.to_string().repeat(64))

@@ -4,22 +4,22 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Sides;
-use super::compare::{Comparison, Outcome, Used};
+use super::compare::{Comparison, Outcome};
+use crate::cli::release::used::AllUsed;
 use crate::cli::report::json::{SCHEMA_VERSION, print};
 use crate::cli::report::{count, shown};
 use crate::image::DigestBuf;
 use crate::release::Release;
 
 /// A block for each difference, and one line of counts.
-pub(super) fn plain(release: &Release, comparison: &Comparison, sides: &Sides, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn plain(release: &Release, comparison: &Comparison, all: &AllUsed, out: &mut dyn Write) -> io::Result<()> {
     let mut block = |word: &str, head: &str, lines: &[&str]| -> io::Result<()> {
         writeln!(out, "{word:<11}{}", shown(head))?;
         lines.iter().try_for_each(|line| writeln!(out, "           {}", shown(line)))
     };
     for (used, outcome) in comparison.outcomes.iter().filter(|(_, outcome)| !is_fine(outcome)) {
         let why = message(outcome).unwrap_or_default();
-        let lines = [at(used), why];
+        let lines = [used.shown(), why];
         let lines: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
         block(word(outcome), &used.image, &lines)?;
     }
@@ -32,11 +32,14 @@ pub(super) fn plain(release: &Release, comparison: &Comparison, sides: &Sides, o
     for name in &comparison.uncommitted {
         block("undecided", name, &["its commit is not known: `tagwarden release lock` asks for it"])?;
     }
-    for skipped in &sides.skipped {
+    for skipped in &all.skipped {
         writeln!(out, "not looked at: {}", shown(skipped))?;
     }
+    for unlisted in &all.unlisted {
+        writeln!(out, "not listed, so that Pods are compared as they are written: {}", shown(unlisted))?;
+    }
     let is = |wanted: fn(&Outcome) -> bool| comparison.count(wanted);
-    let all = [
+    let counts = [
         (is(|outcome| *outcome == Outcome::Equal), "equal"),
         (is(|outcome| *outcome == Outcome::ByTag), "by tag alone"),
         (is(|outcome| matches!(outcome, Outcome::Different(_) | Outcome::Unreadable(_))), "different"),
@@ -47,9 +50,9 @@ pub(super) fn plain(release: &Release, comparison: &Comparison, sides: &Sides, o
         (is(|outcome| *outcome == Outcome::Ignored), "ignored"),
     ];
     let counted: Vec<String> =
-        all.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
+        counts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
     let counted = if counted.is_empty() { "nothing to compare".to_owned() } else { counted.join(", ") };
-    let (images, objects) = (count(comparison.outcomes.len(), "image"), count(sides.objects, "object"));
+    let (images, objects) = (count(comparison.outcomes.len(), "image"), count(all.objects, "object"));
     let head = format!("release {} ({})", shown(release.name()), release.id().short());
     writeln!(out, "{head}: {objects}, {images}: {counted}")?;
     out.flush()
@@ -80,15 +83,6 @@ fn message(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// `deploy/app.yaml:12: Deployment shop/app, container "app"`.
-fn at(used: &Used) -> String {
-    let object = format!("{}, {}", used.object, used.label);
-    match &used.place {
-        Some((file, line)) => format!("{file}:{line}: {object}"),
-        None => object,
-    }
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Output<'r> {
@@ -101,6 +95,7 @@ struct Output<'r> {
     other_commits: Vec<CommitOutput<'r>>,
     unknown_commits: &'r [String],
     not_looked_at: Vec<&'r str>,
+    unlisted_kinds: &'r [String],
 }
 
 /// One image that is used. Every key is always there.
@@ -129,7 +124,7 @@ struct CommitOutput<'r> {
     commit: &'r str,
 }
 
-pub(super) fn json(release: &Release, comparison: &Comparison, sides: &Sides, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn json(release: &Release, comparison: &Comparison, all: &AllUsed, out: &mut dyn Write) -> io::Result<()> {
     let images = comparison.outcomes.iter().map(|(used, outcome)| ImageOutput {
         image: &used.image,
         object: &used.object,
@@ -144,12 +139,13 @@ pub(super) fn json(release: &Release, comparison: &Comparison, sides: &Sides, ou
         schema_version: SCHEMA_VERSION,
         release: release.name(),
         id: release.id().as_str(),
-        objects: sides.objects,
+        objects: all.objects,
         images: images.collect(),
         missing: comparison.missing.iter().map(|(name, image)| MissingOutput { name, image }).collect(),
         other_commits: comparison.other_commits.iter().map(|(name, commit)| CommitOutput { name, commit }).collect(),
         unknown_commits: &comparison.uncommitted,
-        not_looked_at: sides.skipped.iter().map(String::as_str).collect(),
+        not_looked_at: all.skipped.iter().map(String::as_str).collect(),
+        unlisted_kinds: &all.unlisted,
     };
     print(&output, out)
 }
