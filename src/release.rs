@@ -21,7 +21,7 @@ mod schema;
 pub use change::{Change, ImageChange};
 pub use check::commit_in;
 pub use diff::{Difference, ImageDifference, ValueDifference};
-pub use file::{Build, Origin, ReleaseFile, is_commit, is_name};
+pub use file::{Build, Origin, ReleaseFile, is_commit, is_name, problem_of_tag};
 pub use import::{Import, ImportTerms, Imported, import};
 pub use made::names_for;
 pub use model::{Image, Release};

@@ -88,7 +88,10 @@ impl<'p> Judge<'p> {
             Governed::Unlabelled(key) => format!(": it does not have the label {}", printable(key, IMAGE_BYTES)),
             Governed::NotLoaded(name) => format!(": {} is not loaded", printable(name, IMAGE_BYTES)),
             Governed::NeverLoaded(why) => format!(": {}", printable(why, 300)),
-            Governed::Unconfigured => "; 'releases' of the configuration name none".to_owned(),
+            Governed::Unconfigured => {
+                "; 'releases' of the configuration name none (on the command line: --release FILE, or --config)"
+                    .to_owned()
+            }
             Governed::By(_) | Governed::Unchosen | Governed::LabelsUnknown => {
                 "; 'releases' of the configuration name none for it".to_owned()
             }
@@ -107,7 +110,7 @@ impl<'p> Judge<'p> {
         }
         if matches!(self.request.governed, Governed::LabelsUnknown) {
             let unknown = || {
-                let why = "the namespace's labels, which choose its release, could not be had; try again";
+                let why = "the namespace's labels, which choose its release, could not be had; try again (on the command line: --namespace-labels)";
                 OfRelease::Open(Undecided::new(Failure::Unreachable, why))
             };
             agreement.images = planned.iter().map(|planned| asks(planned).then(unknown)).collect();

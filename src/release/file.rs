@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::check;
 use super::{Image, Release, canonical};
-use crate::document::{Diagnostic, Entry, Node, Read as _, Reader, Source, Value, entry, nearest, parse, printable};
+use crate::document::{
+    Diagnostic, Entry, Node, Read as _, Reader, Severity, Source, Value, entry, nearest, parse, printable,
+};
 use crate::image::{Class, DigestBuf, Reference, Refusal, TagFacts};
 
 /// The keys of a file; others are free sections.
@@ -121,6 +123,18 @@ impl ReleaseFile {
         images.iter().all(|image| image.digest.is_some()) && self.written_id.as_ref() == Some(self.release.id())
     }
 
+    /// A warning where another id is written than its content has; none where it is that one, or none is written.
+    #[must_use]
+    pub fn stale(&self) -> Option<Diagnostic> {
+        let (written, id) = (self.written_id.as_ref()?, self.release.id());
+        if written == id {
+            return None;
+        }
+        let told = format!("the id {} is written, and that of the content is {}", written.short(), id.short());
+        let warning = Diagnostic { severity: Severity::Warning, ..Diagnostic::of_file(&self.name, told) };
+        Some(warning.help("something changed since it was locked; `tagwarden release lock --write` seals it again"))
+    }
+
     /// A problem of one of its images, at the place of its name.
     #[must_use]
     pub fn problem_of(&self, image: &str, message: impl Into<String>) -> Diagnostic {
@@ -187,6 +201,15 @@ struct ReadImage {
 fn images(node: &Node, reader: &mut Reader<'_>) -> Option<Vec<ReadImage>> {
     let Value::Map(entries) = &node.value else {
         reader.mismatch(node, "a map of images");
+        help(
+            match node.value {
+                Value::List(_) => {
+                    "give each a name in the place of its '-': `app: {repo: ghcr.io/acme/app, tag: v1.2.3}`"
+                }
+                _ => "indent the images below it, each by its name: `  app: {repo: ghcr.io/acme/app, tag: v1.2.3}`",
+            },
+            reader,
+        );
         return None;
     };
     if entries.is_empty() {
@@ -213,22 +236,25 @@ fn image(entry: &Entry, reader: &mut Reader<'_>) -> Option<ReadImage> {
     let node = &entry.value;
     if !matches!(node.value, Value::Map(_)) {
         reader.mismatch(node, "a map with 'repo' and 'tag', 'digest' or both");
+        if let Some(parts) = node.as_str().and_then(in_parts) {
+            help(&format!("write `{}: {parts}`", printable(&entry.key)), reader);
+        }
         return None;
     }
     unknown_keys(node, &IMAGE, reader);
-    let help = "name it in full: `repo: ghcr.io/acme/app`";
     let repository = match node.get("repo") {
         Some(node) => repository(node, reader),
         None => {
-            reader.error(entry.key_span.clone(), "an image without 'repo'").help.push(help.to_owned());
+            absent(entry, "an image without 'repo'", (&["repository", "image", "name"], "repo"), reader)
+                .push("name it in full: `repo: ghcr.io/acme/app`".to_owned());
             None
         }
     };
     let tag = node.get("tag").and_then(|tag_node| tag(tag_node, node.get("digest").is_some(), reader));
     let own_digest = node.get("digest").and_then(|node| digest(node, reader));
     if node.get("tag").is_none() && node.get("digest").is_none() {
-        let error = reader.error(entry.key_span.clone(), "an image without tag and digest");
-        error.help.push("write the version as 'tag'; `tagwarden release lock` adds its digest".to_owned());
+        let help = absent(entry, "an image without tag and digest", (&["version"], "tag"), reader);
+        help.push("write the version as 'tag'; `tagwarden release lock` adds its digest".to_owned());
     }
     let commit = node.get("commit").and_then(|node| commit(node, reader));
     let platforms = node.get("platforms").map(|node| platforms(node, reader)).unwrap_or_default();
@@ -241,6 +267,42 @@ fn image(entry: &Entry, reader: &mut Reader<'_>) -> Option<ReadImage> {
     }
     let image = Image { name: entry.key.clone(), repository: repository?, tag, digest: own_digest, commit, platforms };
     Some(ReadImage { image, build })
+}
+
+/// Notes that a key is not there: at one that others use for it, where that stands there, else at the image's name. Its help.
+fn absent<'r>(
+    entry: &Entry,
+    told: &str,
+    (others, ours): (&[&str], &str),
+    reader: &'r mut Reader<'_>,
+) -> &'r mut Vec<String> {
+    let other = others.iter().find_map(|other| crate::document::entry(&entry.value, other));
+    let span = other.map_or_else(|| entry.key_span.clone(), |other| other.key_span.clone());
+    let help = &mut reader.error(span, told).help;
+    help.extend(other.is_some().then(|| format!("did you mean '{ours}'?")));
+    help
+}
+
+/// A line of help for the error that was noted last.
+fn help(text: &str, reader: &mut Reader<'_>) {
+    if let Some(last) = reader.diagnostics.last_mut().filter(|last| last.help.is_empty()) {
+        last.help.push(text.to_owned());
+    }
+}
+
+/// An image that is written as one text, as a release file has it.
+fn in_parts(written: &str) -> Option<String> {
+    let reference = Reference::parse(written).ok()?;
+    let mut name = String::new();
+    reference.write_name(&mut name);
+    let tag = reference.tag().filter(|_| !reference.tag_defaulted());
+    let tag = match (tag, reference.digest()) {
+        (Some(tag), _) => format!(", tag: {tag}"),
+        (None, Some(_)) => String::new(),
+        (None, None) => ", tag: v1.2.3".to_owned(),
+    };
+    let digest = reference.digest().map_or_else(String::new, |digest| format!(", digest: '{}'", digest.as_str()));
+    Some(format!("{{repo: {name}{tag}{digest}}}"))
 }
 
 /// The canonical name of a repository that is written in full.
@@ -281,15 +343,21 @@ fn repository(node: &Node, reader: &mut Reader<'_>) -> Option<String> {
 
 fn tag(node: &Node, has_digest: bool, reader: &mut Reader<'_>) -> Option<String> {
     let tag = String::read(node, reader)?;
-    let shown = printable(&tag);
-    if !is_tag(&tag) {
-        let error = reader.error(node.span.clone(), format!("'{shown}' is not a tag"));
-        error.help.push(
-            "a tag has 1 to 128 letters, digits, '_', '.' and '-', and begins with none of the last two".to_owned(),
-        );
-        return None;
+    if let Some((told, help)) = problem_of_tag(&tag, has_digest) {
+        reader.error(node.span.clone(), told).help.push(help.to_owned());
     }
-    let classes = TagFacts::of(&tag).classes;
+    is_tag(&tag).then_some(tag)
+}
+
+/// What is wrong with a tag in a release, and what to do; `has_digest`: a digest stands beside it.
+#[must_use]
+pub fn problem_of_tag(tag: &str, has_digest: bool) -> Option<(String, &'static str)> {
+    let shown = printable(tag);
+    if !is_tag(tag) {
+        let help = "a tag has 1 to 128 letters, digits, '_', '.' and '-', and begins with none of the last two";
+        return Some((format!("'{shown}' is not a tag"), help));
+    }
+    let classes = TagFacts::of(tag).classes;
     let moving = if classes.contains(Class::Latest) || classes.contains(Class::Floating) {
         Some("write a version, or take the tag out and keep its digest")
     } else if classes.contains(Class::Channel) && !has_digest {
@@ -297,11 +365,7 @@ fn tag(node: &Node, has_digest: bool, reader: &mut Reader<'_>) -> Option<String>
     } else {
         None
     };
-    if let Some(help) = moving {
-        let error = reader.error(node.span.clone(), format!("the tag '{shown}' moves, and a release names versions"));
-        error.help.push(help.to_owned());
-    }
-    Some(tag)
+    moving.map(|help| (format!("the tag '{shown}' moves, and a release names versions"), help))
 }
 
 /// Whether a text is a tag (OCI distribution specification).
@@ -401,6 +465,9 @@ fn previous(root: &Node, own: Option<&str>, reader: &mut Reader<'_>) -> Vec<Stri
     let Some(node) = root.get("previous") else { return Vec::new() };
     let Value::List(nodes) = &node.value else {
         reader.mismatch(node, "a list of releases");
+        if let Some(name) = node.as_str().filter(|name| is_name(name)) {
+            help(&format!("write `previous: [{name}]`"), reader);
+        }
         return Vec::new();
     };
     let mut names: Vec<String> = Vec::new();

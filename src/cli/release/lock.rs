@@ -117,19 +117,11 @@ fn check(file: &ReleaseFile, answers: &Answers, surroundings: &mut Surroundings<
         }
     }
     let id = file.release.id();
-    let told = match &file.written_id {
-        Some(written) if written == id => None,
-        Some(written) => {
-            Some(format!("the id {} is written, and that of the content is {}", written.short(), id.short()))
-        }
-        None => Some("it has no id: it is not locked".to_owned()),
-    };
-    if let Some(told) = told {
-        let problem = Diagnostic::of_file(file.file_name(), told);
-        stale.push(
-            problem.help("something changed since it was locked; `tagwarden release lock --write` seals it again"),
-        );
+    if file.written_id.is_none() {
+        let problem = Diagnostic::of_file(file.file_name(), "it has no id: it is not locked");
+        stale.push(problem.help("`tagwarden release lock --write` adds it"));
     }
+    stale.extend(file.stale().map(reading::as_error));
     if !stale.is_empty() {
         verdict = verdict.and(Exit::Drift);
     }
