@@ -277,7 +277,7 @@ impl<'p> Judge<'p> {
             (Some(_), Environment::LabelsUnknown) => {
                 let cause = Undecided::new(
                     Failure::Unreachable,
-                    "the namespace's labels could not be had; try again (on the command line: --namespace-labels)",
+                    "the namespace's labels could not be had; try again (on the command line: --namespace-labels KEY=VALUE)",
                 );
                 let unknown = format!("the environment of the namespace {namespace}");
                 let excusable = excusable(policy, tag, name);

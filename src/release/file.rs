@@ -245,7 +245,7 @@ fn image(entry: &Entry, reader: &mut Reader<'_>) -> Option<ReadImage> {
     let repository = match node.get("repo") {
         Some(node) => repository(node, reader),
         None => {
-            absent(entry, "an image without 'repo'", (&["repository", "image", "name"], "repo"), reader)
+            absent(entry, "an image without 'repo'", (&["repository", "image"], "repo"), reader)
                 .push("name it in full: `repo: ghcr.io/acme/app`".to_owned());
             None
         }

@@ -27,6 +27,7 @@ mod cli_pin_files;
 mod cli_policies;
 mod cli_registry;
 mod cli_release;
+mod cli_release_mistakes;
 mod cli_resolve;
 mod cli_support;
 mod cli_test;
