@@ -156,6 +156,19 @@ fn document(root: Node, text: &str, reader: &mut Reader<'_>) -> Option<ReleaseFi
         reader.mismatch(&root, "a map");
         return None;
     }
+    if let Some(kind) = object_kind(&root) {
+        let error = reader.error(kind.span.clone(), "this is an object, and not a release file");
+        error.help.push(
+            match kind.as_str() {
+                Some("ImagePolicy") => "`tagwarden lint` reads policies; a release file begins with `release: NAME`",
+                Some("ImageRelease") => "what stands below its `spec` is a release file",
+                Some("ImagesLock") => "`tagwarden release import` makes a release file of it",
+                _ => "a release file begins with `release: NAME`, and has `images`",
+            }
+            .to_owned(),
+        );
+        return None;
+    }
     unknown_keys(&root, &TOP, reader);
     let name = match root.get("release") {
         Some(node) => name(node, "a release's name", reader),
@@ -190,6 +203,11 @@ fn document(root: Node, text: &str, reader: &mut Reader<'_>) -> Option<ReleaseFi
         text: text.to_owned(),
         root,
     })
+}
+
+/// The kind of what is an object of Kubernetes, or written like one.
+fn object_kind(root: &Node) -> Option<&Node> {
+    root.get("kind").filter(|_| root.get("apiVersion").is_some() && root.get("release").is_none())
 }
 
 /// An image as it was read.

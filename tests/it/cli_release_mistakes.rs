@@ -54,7 +54,7 @@ fn the_release_on_standard_input_is_not_written_over_either() {
 fn a_previous_release_that_is_not_given_is_told_and_one_in_vain_too() {
     let next = DESIGN.replace("release: system-2026-01-11-expA", "release: system-2\nprevious: [system-1]");
     let scene = Scene::new(&[("new.yaml", &next), ("old.yaml", OLD), ("releases/new.yaml", &next)]);
-    scene.write("config.yaml", b"releases: [{directory: releases}]\n");
+    scene.write("config.yaml", b"releases: [{dir: releases}]\n");
     let image = "r.example.com/acme/app:v1.2.2";
     let alone = explain(&scene, &["--release", "new.yaml"], image);
     let told = "note: release system-2 lists system-1 as previous, which is not given: its images are not let in; \
@@ -80,7 +80,8 @@ fn a_check_says_that_a_digest_is_a_childs() {
     let told = format!("error: the digest is that of linux/arm64 alone, and v1.2.3 is the index {index}\n");
     let check = release(&scene, &["lock", "--check", "child.yaml"]);
     assert!(check.code == 4 && check.stdout.contains(&told), "{}", check.stdout);
-    let unlocked = "error: it has no id: it is not locked\n --> child.yaml\n  |\n  = help: `tagwarden release lock --write` adds it\n";
+    let unlocked =
+        "error: it has no id: it is not locked\n--> child.yaml\n = help: `tagwarden release lock --write` adds it\n";
     assert!(check.stdout.contains(unlocked) && !check.stdout.contains("something changed"), "{}", check.stdout);
     let locked = release(&scene, &["lock", "child.yaml"]);
     assert!(locked.code == 4 && locked.stderr.contains(&told), "{}", locked.stderr);
@@ -131,7 +132,7 @@ fn set_checks_its_arguments_before_the_file() {
         (&["r.yaml", "app=latest"], "invalid value 'app=latest' for '[IMAGE=VERSION]...': the tag 'latest' moves"),
         (
             &["shared.yaml", "app=v1.2.4"],
-            "with app=v1.2.4: the repository 'r.example.com/acme/app' stands here at two versions\n --> shared.yaml\n",
+            "with app=v1.2.4: the repository 'r.example.com/acme/app' stands here at two versions\n--> shared.yaml\n",
         ),
     ] {
         let ran = release(&scene, &[&["set"], arguments].concat());
@@ -148,7 +149,7 @@ fn set_checks_its_arguments_before_the_file() {
 #[test]
 fn explain_names_the_release_its_image_and_what_is_missing_for_one() {
     let scene = Scene::new(&[("r.yaml", DESIGN), ("config.yaml", "trustedNamespaceLabels: [example.com/release]\n")]);
-    let config = "releases: [{directory: releases, currentLabel: example.com/release}]\ntrustedNamespaceLabels: [example.com/release]\n";
+    let config = "releases: [{dir: releases, currentLabel: example.com/release}]\ntrustedNamespaceLabels: [example.com/release]\n";
     scene.write("config.yaml", config.as_bytes());
     scene.write("releases/r.yaml", DESIGN.as_bytes());
     let image = "r.example.com/acme/app:v1.2.3";
@@ -185,4 +186,20 @@ fn explain_names_the_release_its_image_and_what_is_missing_for_one() {
     );
     let unasked = explain(&scene, &["--release", "r.yaml", "--format", "json"], "r.example.com/other:v1").json();
     assert_eq!(unasked["release"], serde_json::Value::Null, "no rule asks");
+}
+
+#[test]
+fn the_wrong_kind_of_file_is_named() {
+    let scene = Scene::new(&[("r.yaml", DESIGN), ("policies/own.yaml", POLICY)]);
+    let linted = scene.run(&["lint", "r.yaml"]);
+    assert_eq!(linted.code, 2);
+    assert!(linted.stdout.starts_with("error: this is a release file, and not a policy\n"), "{}", linted.stdout);
+    assert_eq!(scene.run(&["lint", "policies/own.yaml"]).code, 0);
+    for (path, told, help) in [
+        ("policies/own.yaml", "this is an object, and not a release file", "`tagwarden lint` reads policies"),
+        ("policies", "cannot be read: is a directory", "name a file in it"),
+    ] {
+        let ran = scene.run(&["release", "show", path]);
+        assert!(ran.code == 2 && ran.stderr.contains(told) && ran.stderr.contains(help), "{path}: {}", ran.stderr);
+    }
 }

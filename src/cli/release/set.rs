@@ -181,7 +181,16 @@ fn event(text: &str, file: &ReleaseFile) -> anyhow::Result<Assignment> {
     if text.len() > EVENT_BYTES {
         bail!("it is larger than {} KiB", EVENT_BYTES >> 10);
     }
-    let event: Event = serde_json::from_str(text).context("give a JSON object with image, tag and digest alone")?;
+    let event: Event = match serde_json::from_str(text) {
+        Ok(event) => event,
+        Err(error) if is_wrapped(text) => {
+            let what = "it is GitHub's whole event: give what stands in it alone, by `jq .client_payload`";
+            return Err(anyhow::Error::new(error).context(what));
+        }
+        Err(error) => {
+            return Err(anyhow::Error::new(error).context("give a JSON object with image, tag and digest alone"));
+        }
+    };
     let reference = Reference::parse(&event.image).map_err(|error| anyhow::anyhow!("'image' is none: {error}"))?;
     if !reference.tag_defaulted() || !reference.refusals().is_empty() && reference.is_short() {
         bail!("'image' is a repository in full, without tag and digest: ghcr.io/acme/app");
@@ -193,6 +202,12 @@ fn event(text: &str, file: &ReleaseFile) -> anyhow::Result<Assignment> {
         bail!("'{}' is the repository of {} images of the release, and not of one", shown(&repository), images.len());
     };
     version(&image.name, event.tag, event.digest.as_deref()).map_err(anyhow::Error::msg)
+}
+
+/// Whether it is the event of a `repository_dispatch`, which has what was sent in a key of it.
+fn is_wrapped(text: &str) -> bool {
+    let event: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    event.is_some_and(|event| event.get("client_payload").is_some_and(serde_json::Value::is_object))
 }
 
 /// Reads `app=v1.2.4@sha256:...`.
@@ -262,7 +277,7 @@ mod tests {
         let (app, tag) = ("app".to_owned(), Some("v1.2.4".to_owned()));
         assert_eq!(read("app=v1.2.4"), Ok((app.clone(), tag.clone(), None)));
         assert_eq!(read(&format!("app=v1.2.4@{digest}")), Ok((app.clone(), tag, Some(digest.clone()))));
-        assert_eq!(read(&format!("app=@{digest}")), Ok((app, None, Some(digest))));
+        assert_eq!(read(&format!("app=@{digest}")), Ok((app, None, Some(digest.clone()))));
         for bad in ["app", "app=", "app=v1@", "app=v1@sha256:1"] {
             assert!(assignment(bad).is_err(), "{bad}");
         }
@@ -278,7 +293,7 @@ mod tests {
         assert!(
             told("app=latest").starts_with("the tag 'latest' moves, and a release names versions: write a version")
         );
-        assert!(told("app=main").contains("moves") && assignment(&format!("app=main@{digest}")).is_ok());
+        assert!(told("app=env-prod").contains("moves") && assignment(&format!("app=env-prod@{digest}")).is_ok());
     }
 
     #[test]
@@ -292,6 +307,7 @@ mod tests {
             ("{\"image\": \"r.example.com/acme/app\", \"tag\": \"v2\", \"tag\": \"v3\"}", "duplicate field `tag`"),
             ("{\"image\": \"r.example.com/acme/app\", \"tag\": 2}", "invalid type"),
             ("{\"tag\": \"v2\"}", "missing field `image`"),
+            ("{\"client_payload\": {\"image\": \"r.example.com/acme/app\"}}", "by `jq .client_payload`"),
             ("[]", "give a JSON object with image, tag and digest alone"),
             ("{\"image\": \"r.example.com/acme/app\"}", "neither tag nor digest"),
             ("{\"image\": \"r.example.com/acme/app:v1\", \"tag\": \"v2\"}", "without tag and digest"),

@@ -347,3 +347,18 @@ fn a_stale_lock_is_told_and_a_missing_one_is_not() {
     assert_eq!(read(DESIGN).stale(), None);
     assert_eq!(read(&format!("{DESIGN}id: {}\n", read(DESIGN).release.id())).stale(), None);
 }
+
+#[test]
+fn another_kind_of_file_is_one_problem() {
+    for (kind, help) in [
+        ("ImagePolicy", "`tagwarden lint` reads policies"),
+        ("ImageRelease", "what stands below its `spec`"),
+        ("ImagesLock", "`tagwarden release import`"),
+        ("Pod", "a release file begins with `release: NAME`"),
+    ] {
+        let told = problems(&format!("apiVersion: v1\nkind: {kind}\nspec: {{}}\n"));
+        assert!(told.starts_with("r.yaml:2:7: error: this is an object, and not a release file; "), "{told}");
+        assert!(told.contains(help) && told.lines().count() == 1, "{told}");
+    }
+    assert_eq!(problems(&format!("apiVersion: own\nkind: own\n{DESIGN}")), "", "sections of one's own");
+}
