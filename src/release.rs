@@ -21,7 +21,7 @@ mod schema;
 pub use change::{Change, ImageChange};
 pub use check::{commit_in, is_moving};
 pub use diff::{Compared, Difference, ImageDifference, ValueDifference};
-pub use file::{Build, Origin, ReleaseFile, is_address, is_commit, is_name};
+pub use file::{Build, Origin, ReleaseFile, is_address, is_commit, is_name, problem_of_tag};
 pub use import::{Import, ImportTerms, Imported, import};
 pub use made::{names_for, names_of};
 pub use model::{Image, Release};

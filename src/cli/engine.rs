@@ -106,6 +106,7 @@ impl EngineArgs {
         Ok(Some(Engine {
             policies,
             releases,
+            releases_by: if self.release.is_empty() { "configuration" } else { "--release" },
             settings,
             workloads: config.workloads,
             infrastructure: config.infrastructure_namespaces,
@@ -129,6 +130,8 @@ pub(super) struct Engine {
     pub policies: Option<PolicySet>,
     /// Which release governs which namespace.
     pub releases: Releases,
+    /// What says so: `--release` or `configuration`.
+    pub releases_by: &'static str,
     /// The configuration's settings, or the defaults with every label trusted.
     pub settings: Settings,
     /// The kinds that have images.

@@ -13,10 +13,11 @@ use super::engine::{Engine, EngineArgs};
 use super::facts::Learner;
 use super::report::{Format, Located, Subject, owner};
 use super::{Exit, Surroundings, written};
-use crate::image::{Reference, ReferenceError, Refusal};
+use crate::image::{DigestBuf, Reference, ReferenceError, Refusal};
 use crate::policy::{
-    AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, ImageFacts, ImageUse, ImageVerdict, Labels,
-    List, NonCanonicalHost, Pinning, Plan, PolicySet, Reason, Request, Resolved, Settings, Undecided, Verdict, decide,
+    About, AllowReason, Applied, Decision, Facts, FieldPath, Finding, FindingId, Governed, ImageFacts, ImageUse,
+    ImageVerdict, Labels, List, NonCanonicalHost, Pinning, Plan, PolicySet, Reason, Request, Resolved, Settings,
+    Undecided, Verdict, decide,
 };
 
 /// The arguments of `explain`.
@@ -63,6 +64,8 @@ struct Explanation<'a> {
     infrastructure: bool,
     /// Each policy loaded, in name order; none: no policies were given.
     policies: Option<Vec<Step>>,
+    /// Which release governs the namespace, where a rule asks for one.
+    release: Option<Governing>,
     /// Findings of no policy.
     findings: Vec<Located>,
     /// What registries (or a file) said, a line each.
@@ -75,6 +78,16 @@ struct Explanation<'a> {
     pinned: Option<Pinned>,
     /// What comes of it.
     decision: Decision,
+}
+
+/// Which release governs, or why none does.
+struct Governing {
+    /// Its name and id.
+    release: Option<(String, DigestBuf)>,
+    /// By what it governs: `--release` or `configuration`.
+    by: &'static str,
+    /// Why none does.
+    why_none: Option<String>,
 }
 
 /// What is known of a tag, or why nothing is.
@@ -161,6 +174,7 @@ fn by_shape<'a>(args: &'a ExplainArgs, image: &'a str, settings: &Settings) -> E
         labels: args.engine.labels_of(args.engine.namespace()),
         infrastructure: false,
         policies: None,
+        release: None,
         findings: Vec::new(),
         facts: Vec::new(),
         images: Vec::new(),
@@ -229,6 +243,8 @@ struct Judged<'v> {
     verdict: Verdict<'v>,
     /// Whether the configuration calls the namespace infrastructure: the API server sends no review from there.
     infrastructure: bool,
+    /// By what releases govern: `--release` or `configuration`.
+    releases_by: &'static str,
 }
 
 impl<'v> Judged<'v> {
@@ -239,15 +255,27 @@ impl<'v> Judged<'v> {
         engine: &Engine,
         learn: impl FnOnce(&Plan<'_>) -> anyhow::Result<Facts>,
     ) -> anyhow::Result<Self> {
+        let releases_by = engine.releases_by;
         let infrastructure = request.namespace.is_some_and(|namespace| engine.infrastructure.contains(namespace));
         if infrastructure {
             let verdict = Verdict { decision: Decision::Allow, ..Verdict::default() };
-            return Ok(Judged { policies, request: *request, facts: Facts::default(), verdict, infrastructure });
+            let facts = Facts::default();
+            return Ok(Judged { policies, request: *request, facts, verdict, infrastructure, releases_by });
         }
         let plan = policies.plan(request, images);
         let facts = learn(&plan)?;
         let verdict = decide(plan, images, &facts);
-        Ok(Judged { policies, request: *request, facts, verdict, infrastructure })
+        Ok(Judged { policies, request: *request, facts, verdict, infrastructure, releases_by })
+    }
+
+    /// Which release governs the namespace.
+    fn governing(&self) -> Governing {
+        let Request { governed, namespace, .. } = self.request;
+        let release = match governed {
+            Governed::By(releases) => releases.first().map(|first| (first.name().to_owned(), first.id().clone())),
+            _ => None,
+        };
+        Governing { release, by: self.releases_by, why_none: governed.why_none(namespace) }
     }
 
     /// The steps to the verdict on image number `index`.
@@ -258,7 +286,7 @@ impl<'v> Judged<'v> {
         namespace: &'a str,
         labels: Option<Labels>,
     ) -> Explanation<'a> {
-        let Judged { policies, request, facts, verdict, infrastructure } = self;
+        let Judged { policies, request, facts, verdict, infrastructure, .. } = self;
         let image = verdict.images.get(index);
         let reference = image_use.reference.clone();
         let subject = image.map(|image| Subject { field: None, ..Subject::of(image, facts) });
@@ -272,6 +300,8 @@ impl<'v> Judged<'v> {
         };
         let applied = image.map_or(&[][..], |image| &image.applied);
         let class = image.and_then(|image| image.class).map(str::to_owned);
+        let steps = steps(policies, request, verdict, image, located);
+        let asks = steps.iter().flat_map(|step| &step.reasons).any(|reason| reason.about == About::Release);
         Explanation {
             image: image_use.image,
             refused: reference.as_ref().ok().and_then(|reference| refused_by_policy(reference, applied)),
@@ -284,7 +314,8 @@ impl<'v> Judged<'v> {
             namespace,
             labels,
             infrastructure: *infrastructure,
-            policies: Some(steps(policies, request, verdict, image, located)),
+            policies: Some(steps),
+            release: asks.then(|| self.governing()),
             findings: verdict.object_findings.iter().map(located).collect(),
             decision: image.map_or(verdict.decision, |image| {
                 // What is wrong with the object as a whole is wrong with each of its images.
@@ -352,7 +383,8 @@ fn steps(
         });
         let applies = verdict.policies.contains(&name);
         let silent = Ruling { rule: None, findings: Vec::new(), allowed: None };
-        let reasons = policies.reasons(name, request, image);
+        let release = verdict.release.as_ref().map(|one| one.release);
+        let reasons = policies.reasons(name, request, image, release);
         Step { name: name.to_owned(), ruling: applies.then(|| ruling.unwrap_or(silent)), reasons }
     };
     policies.policies().map(|(name, _)| step(name)).collect()

@@ -166,6 +166,7 @@ fn cannot_read(name: &str, error: &io::Error) -> Diagnostic {
     let problem = Diagnostic::of_file(name, format!("cannot be read: {}", reason(error)));
     match error.kind() {
         io::ErrorKind::NotFound => problem.help("check the path; `-` reads standard input"),
+        io::ErrorKind::IsADirectory => problem.help("name a file in it"),
         _ => problem,
     }
 }

@@ -18,6 +18,7 @@ use super::{Exit, Surroundings, files};
 use crate::config::Overrides;
 use crate::document::{Color, Diagnostic, Severity, nearest, render};
 use crate::policy::{LintCode, Settings, TrustedLabels, lint};
+use crate::release::ReleaseFile;
 use crate::watch::policy_files;
 
 /// The arguments of `lint`.
@@ -150,7 +151,7 @@ fn read(paths: &[PathBuf], surroundings: &mut Surroundings<'_>) -> (Vec<(String,
     for path in paths {
         if path.as_os_str() == "-" {
             match files::read_text(files::STDIN, &mut *surroundings.input) {
-                Ok(text) => texts.push((files::STDIN.to_owned(), text)),
+                Ok(text) => sort(files::STDIN.to_owned(), text, &mut texts, &mut problems),
                 Err(problem) => problems.push(*problem),
             }
             continue;
@@ -161,12 +162,22 @@ fn read(paths: &[PathBuf], surroundings: &mut Surroundings<'_>) -> (Vec<(String,
                 continue;
             }
             match files::read_file(&file) {
-                Ok(text) => texts.push((files::shown(&file), text)),
+                Ok(text) => sort(files::shown(&file), text, &mut texts, &mut problems),
                 Err(problem) => problems.push(*problem),
             }
         }
     }
     (texts, problems)
+}
+
+/// Puts a file among the texts, or where it is a release file among the problems: no line of it is right in a policy.
+fn sort(name: String, text: String, texts: &mut Vec<(String, String)>, problems: &mut Vec<Diagnostic>) {
+    if text.contains("release") && ReleaseFile::read(&name, &text).is_ok() {
+        let release = Diagnostic::of_file(&name, "this is a release file, and not a policy");
+        return problems
+            .push(release.help("`tagwarden release show` reads it, and `tagwarden release lock --check` checks it"));
+    }
+    texts.push((name, text));
 }
 
 /// The file itself, or those of a directory.

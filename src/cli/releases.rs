@@ -8,6 +8,7 @@ use crate::cluster::StoredObjects;
 use crate::config::{ReleaseOrigin, ReleaseSource};
 use crate::document::{Color, Diagnostic, render};
 use crate::policy::{Loaded, Releases, Snapshots};
+use crate::release::ReleaseFile;
 use crate::server::releases_of_objects;
 use crate::watch::policy_files;
 
@@ -22,11 +23,11 @@ pub(super) fn read(
     objects: Option<&StoredObjects>,
     surroundings: &mut Surroundings<'_>,
 ) -> Option<Releases> {
-    if let Some(first) = named.first() {
-        let snapshots = snapshots(named, surroundings)?;
-        let texts = files::read_file(first).ok()?;
-        let name = crate::release::Release::read(&files::shown(first), &texts).ok()?.name().to_owned();
-        return Some(Releases::everywhere(&name, snapshots));
+    if !named.is_empty() {
+        let (snapshots, names) = snapshots(named, surroundings)?;
+        let (name, others) = names.split_first()?;
+        tell_previous(name, others, &snapshots, surroundings);
+        return Some(Releases::everywhere(name, snapshots));
     }
     let mut choices = Vec::with_capacity(configured.len());
     for source in configured {
@@ -52,7 +53,8 @@ fn directory(dir: &Path, surroundings: &mut Surroundings<'_>) -> Option<Loaded> 
             return None;
         }
     };
-    Some(Loaded::Releases(Arc::new(snapshots(&found, surroundings)?)))
+    let (snapshots, _) = snapshots(&found, surroundings)?;
+    Some(Loaded::Releases(Arc::new(snapshots)))
 }
 
 /// The releases of the cluster's objects. None, after every problem was written to standard error.
@@ -68,8 +70,19 @@ fn of_objects(objects: &StoredObjects, surroundings: &mut Surroundings<'_>) -> O
     }
 }
 
-/// The releases of these files. None, after every problem was written to standard error.
-fn snapshots(paths: &[PathBuf], surroundings: &mut Surroundings<'_>) -> Option<Snapshots> {
+/// Tells which releases of `previous` are not given, and which are given in vain.
+fn tell_previous(name: &str, others: &[String], snapshots: &Snapshots, surroundings: &mut Surroundings<'_>) {
+    let governing = snapshots.releases().find(|release| release.name() == name);
+    let listed = |other: &&String| governing.is_some_and(|release| release.previous().contains(other));
+    for other in others.iter().filter(|other| !listed(other)) {
+        let told = format!("--release of {other} has no effect: {name}, which governs, does not list it as previous");
+        let _ = writeln!(surroundings.err, "note: {told}");
+    }
+}
+
+/// The releases of these files, and their names in the order of the files; of each whose lock is stale a warning. None,
+/// after every problem was written to standard error.
+fn snapshots(paths: &[PathBuf], surroundings: &mut Surroundings<'_>) -> Option<(Snapshots, Vec<String>)> {
     let (mut texts, mut problems) = (Vec::with_capacity(paths.len()), Vec::new());
     for path in paths {
         match files::read_file(path) {
@@ -87,7 +100,8 @@ fn snapshots(paths: &[PathBuf], surroundings: &mut Surroundings<'_>) -> Option<S
                 // A closed standard error takes nothing from the verdict.
                 let _ = writeln!(surroundings.err, "note: {warning}");
             }
-            Some(snapshots)
+            let read = texts.iter().filter_map(|(name, text)| ReleaseFile::read(name, text).ok());
+            Some((snapshots, read.map(|file| file.release.name().to_owned()).collect()))
         }
         Err(problems) => {
             for problem in problems {

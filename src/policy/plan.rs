@@ -303,7 +303,10 @@ impl<'p> Judge<'p> {
                 printable(other, IMAGE_BYTES)
             ),
             (Some(_), Environment::LabelsUnknown) => {
-                let cause = Undecided::new(Failure::Unreachable, "the namespace's labels could not be had; try again");
+                let cause = Undecided::new(
+                    Failure::Unreachable,
+                    "the namespace's labels could not be had; try again (on the command line: --namespace-labels KEY=VALUE)",
+                );
                 let unknown = format!("the environment of the namespace {namespace}");
                 let excusable = excusable(policy, tag, name);
                 return Some(self.undecided(policy, ruling, Check::Channel, &unknown, &cause, excusable));

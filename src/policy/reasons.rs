@@ -3,11 +3,13 @@
 //! Nothing here is on the way to a verdict: the parts of the policy are asked the same questions once more.
 
 use super::compile::{NamespaceFilter, Override, Policy, Rule, Tags};
+use super::file::Release as Asks;
 use super::judge::{Whence, written_mode};
 use super::show::{IMAGE_BYTES, printable};
 use super::tags::{Tag, built_in};
 use super::{Applied, Check, Finding, FindingId, ImageVerdict, Mode, Pinning, PolicySet, Request};
 use crate::image::{NameGlob, Reference};
+use crate::release::{Image, Release};
 
 /// One step to a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum About {
     Tag,
     /// What the image must say of itself.
     Metadata,
+    /// Whether it is the image of the release that governs.
+    Release,
     /// What becomes of a violation.
     Mode,
     /// Whether an exception lets it in.
@@ -36,7 +40,7 @@ pub enum About {
 }
 
 impl About {
-    /// As it is shown: `namespaces`, `rule`, `tag`, `metadata`, `mode`, `exception`.
+    /// As it is shown: `namespaces`, `rule`, `tag`, `metadata`, `release`, `mode`, `exception`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,6 +48,7 @@ impl About {
             About::Rule => "rule",
             About::Tag => "tag",
             About::Metadata => "metadata",
+            About::Release => "release",
             About::Mode => "mode",
             About::Exception => "exception",
         }
@@ -52,14 +57,20 @@ impl About {
 
 impl PolicySet {
     /// The steps of the policy of this name to its verdict on an image of the request; `image` is none where it does not
-    /// apply, or was not asked.
+    /// apply, or was not asked. `release`: the one that all images of the object are of.
     #[must_use]
-    pub fn reasons(&self, policy: &str, request: &Request<'_>, image: Option<&ImageVerdict<'_>>) -> Vec<Reason> {
+    pub fn reasons(
+        &self,
+        policy: &str,
+        request: &Request<'_>,
+        image: Option<&ImageVerdict<'_>>,
+        release: Option<&Release>,
+    ) -> Vec<Reason> {
         let Some(policy) = self.policies.iter().find(|known| known.name == policy) else { return Vec::new() };
         let mut reasons = vec![Reason { about: About::Namespaces, text: policy.namespaces.reason(request) }];
         let applied = image.and_then(|image| image.applied.iter().find(|applied| applied.policy == policy.name));
         if let (Some(image), Some(applied)) = (image, applied) {
-            let look = Look { set: self, policy, request, image, applied };
+            let look = Look { set: self, policy, request, image, applied, release };
             reasons.extend(look.reasons());
         }
         reasons
@@ -104,6 +115,8 @@ struct Look<'l> {
     request: &'l Request<'l>,
     image: &'l ImageVerdict<'l>,
     applied: &'l Applied<'l>,
+    /// The release that all images of the object are of.
+    release: Option<&'l Release>,
 }
 
 impl Look<'_> {
@@ -116,6 +129,7 @@ impl Look<'_> {
         if let Some((_, rule)) = ruling {
             reasons.extend(self.tag(rule, reference));
             reasons.extend(self.metadata(rule));
+            reasons.extend(self.of_release(rule, reference, &name));
         }
         reasons.extend(self.modes(ruling));
         reasons.extend(self.expired(reference, &name));
@@ -200,6 +214,22 @@ impl Look<'_> {
         Some(Reason { about: About::Metadata, text: format!("{} asks {}: {came}", rule.shown, names(&asked)) })
     }
 
+    /// Which image of which release it is, where the rule asks for one.
+    fn of_release(&self, rule: &Rule, reference: &Reference<'_>, name: &str) -> Option<Reason> {
+        if rule.release == Asks::Ignore {
+            return None;
+        }
+        let mut found = self.applied.findings.iter().filter(|finding| finding.check == Check::Release).peekable();
+        let came = match self.release {
+            _ if found.peek().is_some() => {
+                if found.any(|finding| !finding.is_undecided()) { "not met" } else { "not decided" }.to_owned()
+            }
+            Some(release) => entry(release, reference, name),
+            None => "not looked at, because the image is refused".to_owned(),
+        };
+        Some(Reason { about: About::Release, text: format!("{} asks for one: {came}", rule.shown) })
+    }
+
     /// Where the mode of each check that said something comes from.
     fn modes(&self, ruling: Option<(usize, &Rule)>) -> Vec<Reason> {
         let mut checks: Vec<Check> = self.applied.findings.iter().map(|finding| finding.check).collect();
@@ -244,6 +274,23 @@ impl Look<'_> {
         over.dedup();
         over.into_iter().map(|text| Reason { about: About::Exception, text }).collect()
     }
+}
+
+/// The image of a release that a reference was found to be: of several of its repository the one that is written alike.
+fn entry(release: &Release, reference: &Reference<'_>, name: &str) -> String {
+    let shown = |text: &str| printable(text, IMAGE_BYTES);
+    let written = |image: &&Image| {
+        let tag = reference.tag().is_some() && image.tag.as_deref() == reference.tag();
+        tag || image.digest.as_ref().is_some_and(|own| reference.digest().is_some_and(|it| own.as_str() == it.as_str()))
+    };
+    let alike = release.of_repository(name).find(written);
+    let Some(image) = alike.or_else(|| release.of_repository(name).next()) else {
+        return format!("not one of {}", shown(release.name()));
+    };
+    let tag = image.tag.as_deref().map(shown);
+    let digest = image.digest.as_ref().map(|digest| digest.short().to_owned());
+    let version = tag.into_iter().chain(digest).collect::<Vec<_>>().join(" at ");
+    format!("it is {} of {} ({version})", shown(&image.name), shown(release.name()))
 }
 
 fn globs(other: &Override) -> String {

@@ -50,6 +50,30 @@ pub(super) struct Agreement<'x> {
 
 /// Images on one side of an update, each as it stands to every release.
 type Table<'x> = Vec<Option<Vec<Standing<'x>>>>;
+/// Why it is not known which release governs.
+const LABELS_UNKNOWN: &str = "the namespace's labels, which choose its release, could not be had; try again (on the \
+                              command line: --namespace-labels KEY=VALUE)";
+
+impl Governed<'_> {
+    /// Why no release governs a namespace; none: one does.
+    #[must_use]
+    pub fn why_none(self, namespace: Option<&str>) -> Option<String> {
+        let why = match self {
+            Governed::By(_) => return None,
+            Governed::LabelsUnknown => return Some(LABELS_UNKNOWN.to_owned()),
+            Governed::Unlabelled(key) => format!(": it does not have the label {}", printable(key, IMAGE_BYTES)),
+            Governed::NotLoaded(name) => format!(": {} is not loaded", printable(name, IMAGE_BYTES)),
+            Governed::NeverLoaded(why) => format!(": {}", printable(why, 300)),
+            Governed::Unconfigured => {
+                "; 'releases' of the configuration name none (on the command line: --release FILE, or --config)"
+                    .to_owned()
+            }
+            Governed::Unchosen => "; 'releases' of the configuration name none for it".to_owned(),
+        };
+        let namespace = printable(namespace.unwrap_or("(cluster)"), IMAGE_BYTES);
+        Some(format!("no release governs the namespace {namespace}{why}"))
+    }
+}
 
 impl<'p> Judge<'p> {
     /// The releases that govern the namespace: the active one first.
@@ -69,7 +93,10 @@ impl<'p> Judge<'p> {
         let releases = match self.request.governed {
             Governed::By(releases) => releases,
             Governed::LabelsUnknown => return None,
-            other => return Some(violation(FindingId::Tw302, self.ungoverned(other), None)),
+            other => {
+                let why = other.why_none(self.request.namespace).unwrap_or_default();
+                return Some(violation(FindingId::Tw302, why, None));
+            }
         };
         let standings = || releases.iter().map(|release| by_text(tag.reference, name, release));
         let none_fits = |standing| matches!(standing, Some(Standing::Absent | Standing::Differs(_)));
@@ -82,21 +109,6 @@ impl<'p> Judge<'p> {
                 violation(FindingId::Tw301, message, instead(tag.reference, image))
             }
         })
-    }
-
-    /// What is said where no release governs.
-    fn ungoverned(&self, governed: Governed<'_>) -> String {
-        let namespace = printable(self.request.namespace.unwrap_or("(cluster)"), IMAGE_BYTES);
-        let why = match governed {
-            Governed::Unlabelled(key) => format!(": it does not have the label {}", printable(key, IMAGE_BYTES)),
-            Governed::NotLoaded(name) => format!(": {} is not loaded", printable(name, IMAGE_BYTES)),
-            Governed::NeverLoaded(why) => format!(": {}", printable(why, 300)),
-            Governed::Unconfigured => "; 'releases' of the configuration name none".to_owned(),
-            Governed::By(_) | Governed::Unchosen | Governed::LabelsUnknown => {
-                "; 'releases' of the configuration name none for it".to_owned()
-            }
-        };
-        format!("no release governs the namespace {namespace}{why}")
     }
 
     /// Holds all images against the governing releases. `beside`: those that an update leaves as they are. They are not blamed for
@@ -112,10 +124,7 @@ impl<'p> Judge<'p> {
             return agreement;
         }
         if matches!(self.request.governed, Governed::LabelsUnknown) {
-            let unknown = || {
-                let why = "the namespace's labels, which choose its release, could not be had; try again";
-                OfRelease::Open(Undecided::new(Failure::Unreachable, why))
-            };
+            let unknown = || OfRelease::Open(Undecided::new(Failure::Unreachable, LABELS_UNKNOWN));
             agreement.images = planned.iter().map(|planned| planned.is_of_a_release().then(unknown)).collect();
             return agreement;
         }
@@ -300,8 +309,7 @@ impl<'x> Examination<'x, '_> {
     /// Whether a digest is that of an image of a governing release: the index as it is declared, never a child.
     pub(super) fn released(&mut self, digest: &DigestBuf) -> Result<bool, Open<'x>> {
         if matches!(self.judge.request.governed, Governed::LabelsUnknown) {
-            let why = "the namespace's labels, which choose its release, could not be had; try again";
-            return Err(Cow::Owned(Undecided::new(Failure::Unreachable, why)));
+            return Err(Cow::Owned(Undecided::new(Failure::Unreachable, LABELS_UNKNOWN)));
         }
         let mut open = None;
         let releases: &'x [Arc<Release>] = self.judge.governing();

@@ -157,6 +157,19 @@ fn document(root: Node, text: &str, reader: &mut Reader<'_>) -> Option<ReleaseFi
         reader.mismatch(&root, "a map");
         return None;
     }
+    if let Some(kind) = object_kind(&root) {
+        let error = reader.error(kind.span.clone(), "this is an object, and not a release file");
+        error.help.push(
+            match kind.as_str() {
+                Some("ImagePolicy") => "`tagwarden lint` reads policies; a release file begins with `release: NAME`",
+                Some("ImageRelease") => "what stands below its `spec` is a release file",
+                Some("ImagesLock") => "`tagwarden release import` makes a release file of it",
+                _ => "a release file begins with `release: NAME`, and has `images`",
+            }
+            .to_owned(),
+        );
+        return None;
+    }
     unknown_keys(&root, &TOP, reader);
     let name = match root.get("release") {
         Some(node) => name(node, "a release's name", reader),
@@ -193,6 +206,11 @@ fn document(root: Node, text: &str, reader: &mut Reader<'_>) -> Option<ReleaseFi
     })
 }
 
+/// The kind of what is an object of Kubernetes, or written like one.
+fn object_kind(root: &Node) -> Option<&Node> {
+    root.get("kind").filter(|_| root.get("apiVersion").is_some() && root.get("release").is_none())
+}
+
 /// An image as it was read.
 struct ReadImage {
     image: Image,
@@ -202,6 +220,15 @@ struct ReadImage {
 fn images(node: &Node, reader: &mut Reader<'_>) -> Option<Vec<ReadImage>> {
     let Value::Map(entries) = &node.value else {
         reader.mismatch(node, "a map of images");
+        help(
+            match node.value {
+                Value::List(_) => {
+                    "give each a name in the place of its '-': `app: {repo: ghcr.io/acme/app, tag: v1.2.3}`"
+                }
+                _ => "indent the images below it, each by its name: `  app: {repo: ghcr.io/acme/app, tag: v1.2.3}`",
+            },
+            reader,
+        );
         return None;
     };
     if entries.is_empty() {
@@ -228,22 +255,25 @@ fn image(entry: &Entry, reader: &mut Reader<'_>) -> Option<ReadImage> {
     let node = &entry.value;
     if !matches!(node.value, Value::Map(_)) {
         reader.mismatch(node, "a map with 'repo' and 'tag', 'digest' or both");
+        if let Some(parts) = node.as_str().and_then(in_parts) {
+            help(&format!("write `{}: {parts}`", printable(&entry.key)), reader);
+        }
         return None;
     }
     unknown_keys(node, &IMAGE, reader);
-    let help = "name it in full: `repo: ghcr.io/acme/app`";
     let repository = match node.get("repo") {
         Some(node) => repository(node, reader),
         None => {
-            reader.error(entry.key_span.clone(), "an image without 'repo'").help.push(help.to_owned());
+            absent(entry, "an image without 'repo'", (&["repository", "image"], "repo"), reader)
+                .push("name it in full: `repo: ghcr.io/acme/app`".to_owned());
             None
         }
     };
     let tag = node.get("tag").and_then(|tag_node| tag(tag_node, node.get("digest").is_some(), reader));
     let own_digest = node.get("digest").and_then(|node| digest(node, reader));
     if node.get("tag").is_none() && node.get("digest").is_none() {
-        let error = reader.error(entry.key_span.clone(), "an image without tag and digest");
-        error.help.push("write the version as 'tag'; `tagwarden release lock` adds its digest".to_owned());
+        let help = absent(entry, "an image without tag and digest", (&["version"], "tag"), reader);
+        help.push("write the version as 'tag'; `tagwarden release lock` adds its digest".to_owned());
     }
     let commit = node.get("commit").and_then(|node| commit(node, reader));
     let platforms = node.get("platforms").map(|node| platforms(node, reader)).unwrap_or_default();
@@ -256,6 +286,42 @@ fn image(entry: &Entry, reader: &mut Reader<'_>) -> Option<ReadImage> {
     }
     let image = Image { name: entry.key.clone(), repository: repository?, tag, digest: own_digest, commit, platforms };
     Some(ReadImage { image, build })
+}
+
+/// Notes that a key is not there: at one that others use for it, where that stands there, else at the image's name. Its help.
+fn absent<'r>(
+    entry: &Entry,
+    told: &str,
+    (others, ours): (&[&str], &str),
+    reader: &'r mut Reader<'_>,
+) -> &'r mut Vec<String> {
+    let other = others.iter().find_map(|other| crate::document::entry(&entry.value, other));
+    let span = other.map_or_else(|| entry.key_span.clone(), |other| other.key_span.clone());
+    let help = &mut reader.error(span, told).help;
+    help.extend(other.is_some().then(|| format!("did you mean '{ours}'?")));
+    help
+}
+
+/// A line of help for the error that was noted last.
+fn help(text: &str, reader: &mut Reader<'_>) {
+    if let Some(last) = reader.diagnostics.last_mut().filter(|last| last.help.is_empty()) {
+        last.help.push(text.to_owned());
+    }
+}
+
+/// An image that is written as one text, as a release file has it.
+fn in_parts(written: &str) -> Option<String> {
+    let reference = Reference::parse(written).ok()?;
+    let mut name = String::new();
+    reference.write_name(&mut name);
+    let tag = reference.tag().filter(|_| !reference.tag_defaulted());
+    let tag = match (tag, reference.digest()) {
+        (Some(tag), _) => format!(", tag: {tag}"),
+        (None, Some(_)) => String::new(),
+        (None, None) => ", tag: v1.2.3".to_owned(),
+    };
+    let digest = reference.digest().map_or_else(String::new, |digest| format!(", digest: '{}'", digest.as_str()));
+    Some(format!("{{repo: {name}{tag}{digest}}}"))
 }
 
 /// The canonical name of a repository that is written in full.
@@ -296,26 +362,28 @@ fn repository(node: &Node, reader: &mut Reader<'_>) -> Option<String> {
 
 fn tag(node: &Node, has_digest: bool, reader: &mut Reader<'_>) -> Option<String> {
     let tag = String::read(node, reader)?;
-    let shown = printable(&tag);
-    if !is_tag(&tag) {
-        let error = reader.error(node.span.clone(), format!("'{shown}' is not a tag"));
-        error.help.push(
-            "a tag has 1 to 128 letters, digits, '_', '.' and '-', and begins with none of the last two".to_owned(),
-        );
-        return None;
+    if let Some((told, help)) = problem_of_tag(&tag, has_digest) {
+        reader.error(node.span.clone(), told).help.push(help.to_owned());
     }
-    let moving = if check::is_moving(&tag) {
+    is_tag(&tag).then_some(tag)
+}
+
+/// What is wrong with a tag in a release, and what to do; `has_digest`: a digest stands beside it.
+#[must_use]
+pub fn problem_of_tag(tag: &str, has_digest: bool) -> Option<(String, &'static str)> {
+    let shown = printable(tag);
+    if !is_tag(tag) {
+        let help = "a tag has 1 to 128 letters, digits, '_', '.' and '-', and begins with none of the last two";
+        return Some((format!("'{shown}' is not a tag"), help));
+    }
+    let moving = if check::is_moving(tag) {
         Some("write a version, or take the tag out and keep its digest")
     } else if TagFacts::of(&tag).classes.contains(Class::Channel) && !has_digest {
         Some("write a version, or the digest beside it")
     } else {
         None
     };
-    if let Some(help) = moving {
-        let error = reader.error(node.span.clone(), format!("the tag '{shown}' moves, and a release names versions"));
-        error.help.push(help.to_owned());
-    }
-    Some(tag)
+    moving.map(|help| (format!("the tag '{shown}' moves, and a release names versions"), help))
 }
 
 /// Whether a text is a tag (OCI distribution specification).
@@ -416,6 +484,9 @@ fn previous(root: &Node, own: Option<&str>, reader: &mut Reader<'_>) -> Vec<Stri
     let Some(node) = root.get("previous") else { return Vec::new() };
     let Value::List(nodes) = &node.value else {
         reader.mismatch(node, "a list of releases");
+        if let Some(name) = node.as_str().filter(|name| is_name(name)) {
+            help(&format!("write `previous: [{name}]`"), reader);
+        }
         return Vec::new();
     };
     let mut names: Vec<String> = Vec::new();

@@ -275,6 +275,7 @@ fn the_machine_interface_has_every_policy_and_whole_findings() {
               ]
             }
           ],
+          "release": null,
           "findings": [],
           "facts": [],
           "images": [],

@@ -29,6 +29,7 @@ mod cli_registry;
 mod cli_release;
 mod cli_release_cluster;
 mod cli_release_diff;
+mod cli_release_mistakes;
 mod cli_release_verify;
 mod cli_resolve;
 mod cli_support;

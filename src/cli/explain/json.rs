@@ -22,6 +22,8 @@ struct Output<'e> {
     error: Option<ErrorOutput<'e>>,
     refused: Option<&'static str>,
     policies: Vec<PolicyOutput<'e>>,
+    /// Which release governs the namespace; null where no rule asks for one.
+    release: Option<ReleaseOutput<'e>>,
     /// Findings of no policy (a namespace that none covers, say).
     findings: Vec<FindingOutput<'e>>,
     /// What was learned of the image's tag, and of tags that may carry the same digest.
@@ -63,9 +65,20 @@ struct PolicyOutput<'e> {
     findings: Vec<FindingOutput<'e>>,
 }
 
+/// The release that governs, or why none does. Every key is always there.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReleaseOutput<'e> {
+    name: Option<&'e str>,
+    id: Option<&'e str>,
+    /// `--release` or `configuration`.
+    by: &'static str,
+    why_none: Option<&'e str>,
+}
+
 #[derive(Serialize)]
 struct ReasonOutput<'e> {
-    /// `namespaces`, `rule`, `tag`, `mode` or `exception`.
+    /// `namespaces`, `rule`, `tag`, `metadata`, `release`, `mode` or `exception`.
     about: &'static str,
     text: &'e str,
 }
@@ -224,6 +237,12 @@ fn output<'e>(explanation: &'e Explanation<'_>) -> Output<'e> {
         error,
         refused: explanation.refused.map(|refusal| refusal.name()),
         policies: policies.collect(),
+        release: explanation.release.as_ref().map(|governing| ReleaseOutput {
+            name: governing.release.as_ref().map(|(name, _)| name.as_str()),
+            id: governing.release.as_ref().map(|(_, id)| id.as_str()),
+            by: governing.by,
+            why_none: governing.why_none.as_deref(),
+        }),
         findings: explanation.findings.iter().map(FindingOutput::new).collect(),
         facts: explanation.facts.iter().map(fact).collect(),
         images: explanation.images.iter().map(|(digest, known)| image(digest, known)).collect(),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::{Explanation, Fact, Pinned, Step, Written};
+use super::{Explanation, Fact, Governing, Pinned, Step, Written};
 use crate::cli::report::{Located, SHOWN_BYTES};
 use crate::image::{Reference, ReferenceError};
 use crate::policy::{About, Decision, ImageFacts, REVISION, SOURCE, Source, Undecided, VERSION_LABEL, printable};
@@ -131,10 +131,22 @@ fn policies(explanation: &Explanation<'_>, lines: &mut Lines<'_>) -> io::Result<
     if explanation.infrastructure {
         return lines.line("policies", "none judges an infrastructure namespace");
     }
+    if let Some(governing) = &explanation.release {
+        lines.line("release", &release(governing))?;
+    }
     for step in steps {
         one_policy(step, lines)?;
     }
     explanation.findings.iter().try_for_each(|located| finding(located, lines))
+}
+
+/// Which release governs, and by what; or why none does.
+fn release(governing: &Governing) -> String {
+    match (&governing.release, &governing.why_none) {
+        (Some((name, id)), _) => format!("{} ({}), by {}", printable(name, SHOWN_BYTES), id.short(), governing.by),
+        (None, Some(why)) => format!("none: {why}"),
+        (None, None) => "none".to_owned(),
+    }
 }
 
 fn one_policy(step: &Step, lines: &mut Lines<'_>) -> io::Result<()> {

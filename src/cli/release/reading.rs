@@ -27,6 +27,22 @@ pub(super) fn as_error(warning: Diagnostic) -> Diagnostic {
     Diagnostic { severity: Severity::Error, ..warning }
 }
 
+/// Tells on standard error what makes a file less than a lock: another content than was sealed, or images without digests.
+pub(super) fn tell_state(file: &ReleaseFile, surroundings: &mut Surroundings<'_>) {
+    files::complain(file.stale_id().as_slice(), file.text(), surroundings);
+    let images = file.release.images();
+    let open = images.iter().filter(|image| image.digest.is_none()).count();
+    if open > 0 {
+        let told = format!(
+            "note: {}: {open} of {} no digest, so what their tags name decides; `tagwarden release lock --write` adds them",
+            file.file_name(),
+            if images.len() == 1 { "1 image has".to_owned() } else { format!("{} images have", images.len()) }
+        );
+        // Nobody is left to tell when standard error is closed too.
+        let _ = writeln!(surroundings.err, "{told}");
+    }
+}
+
 /// The same of `REV:PATH`, too: what a file held at a revision of git. A file of that name goes first.
 ///
 /// # Errors

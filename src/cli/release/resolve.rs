@@ -60,7 +60,8 @@ impl OriginArgs {
 /// How much is asked of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// What its tag is: one HEAD.
+    /// What its tag is: one HEAD. Where that is not what is written, its platforms too, as far as they can be had: what is
+    /// written may be one of them.
     Digest,
     /// That, and the rest where it is not what is written.
     MoreIfMoved,
@@ -144,8 +145,17 @@ async fn asked(image: &Image, depth: Depth, registries: &Registries) -> Result<T
     let (resolver, asker, deadline) = (&registries.resolver, registries.asker(None), Instant::now() + DEADLINE);
     if depth != Depth::All {
         let digest = resolver.digest(host, repository, reference, asker, deadline).await?;
-        if depth == Depth::Digest || image.digest.as_ref() == Some(&digest) {
-            return Ok(Told { digest, more: None });
+        let moved = image.digest.as_ref().is_some_and(|old| *old != digest);
+        match depth {
+            Depth::Digest if moved => {
+                let more = resolver.inspect(host, repository, digest.as_str(), asker, deadline).await.ok();
+                let more =
+                    more.map(|Inspection { platforms, revision, .. }| More { platforms: Some(platforms), revision });
+                return Ok(Told { digest, more });
+            }
+            Depth::Digest => return Ok(Told { digest, more: None }),
+            Depth::MoreIfMoved if image.digest.as_ref() == Some(&digest) => return Ok(Told { digest, more: None }),
+            Depth::MoreIfMoved | Depth::All => {}
         }
     }
     let Inspection { digest, platforms, revision } =

@@ -1,6 +1,7 @@
 //! `release set`: other versions for some images, as typed or as a build's event says, resolved and locked.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -11,10 +12,10 @@ use super::lock::{Problem, complain, depth, judged};
 use super::reading::{self, Becomes, deliver};
 use super::resolve::{self, Answers, Depth, Drift, OriginArgs};
 use crate::cli::report::shown;
-use crate::cli::{Exit, Surroundings};
-use crate::document::nearest;
+use crate::cli::{Exit, Surroundings, files};
+use crate::document::{Diagnostic, nearest};
 use crate::image::{DigestBuf, Reference};
-use crate::release::{Change, Image, ImageChange, ReleaseFile, is_name};
+use crate::release::{Change, Image, ImageChange, ReleaseFile, is_name, problem_of_tag};
 
 /// Bytes that an event may have; three short texts need far less.
 const EVENT_BYTES: usize = 64 << 10;
@@ -60,6 +61,13 @@ struct Assignment {
     digest: Option<DigestBuf>,
 }
 
+impl fmt::Display for Assignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.image, self.tag.as_deref().unwrap_or_default())?;
+        self.digest.as_ref().map_or(Ok(()), |digest| write!(f, "@{digest}"))
+    }
+}
+
 /// What a build tells. Whoever can trigger the pipeline can write it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +84,10 @@ pub(super) fn run(args: &SetArgs, surroundings: &mut Surroundings<'_>) -> anyhow
     if args.file.as_os_str() == "-" && args.from_event.as_ref().is_some_and(|event| event.as_os_str() == "-") {
         bail!("both the release and the event are standard input: give one of them as a file");
     }
+    let twice = |(at, version): (usize, &Assignment)| args.versions[..at].iter().any(|v| v.image == version.image);
+    if let Some((_, version)) = args.versions.iter().enumerate().find(|(at, version)| twice((*at, version))) {
+        bail!("{} is given twice: give each image one version", shown(&version.image));
+    }
     let Some(origin) = args.origin.origin(surroundings) else { return Ok(Exit::Error) };
     let Some(file) = reading::read_strictly(&args.file, surroundings) else { return Ok(Exit::Error) };
     let versions = match &args.from_event {
@@ -89,7 +101,15 @@ pub(super) fn run(args: &SetArgs, surroundings: &mut Surroundings<'_>) -> anyhow
     for version in &versions {
         changes.extend(set(&file, version)?);
     }
-    let Some(new) = reading::told(file.changed(&changes), file.text(), surroundings) else { return Ok(Exit::Error) };
+    let new = match file.changed(&changes) {
+        Ok(new) => new,
+        Err(problems) => {
+            let typed = versions.iter().map(Assignment::to_string).collect::<Vec<_>>().join(" ");
+            let told: Vec<Diagnostic> = problems.into_iter().map(|problem| of_versions(problem, &typed)).collect();
+            files::complain(&told, "", surroundings);
+            return Ok(Exit::Error);
+        }
+    };
     let is_set = |image: &Image| versions.iter().any(|version| version.image == image.name);
     let asked = |image: &&Image| is_set(image) || image.digest.is_none();
     let depth = |image: &Image| if is_set(image) { Depth::All } else { depth(image, Drift::Told) };
@@ -105,6 +125,12 @@ pub(super) fn run(args: &SetArgs, surroundings: &mut Surroundings<'_>) -> anyhow
     };
     let Some(sealed) = reading::told(new.sealed(&changes), new.text(), surroundings) else { return Ok(Exit::Error) };
     deliver(becomes, &args.file, &file, &sealed, surroundings)
+}
+
+/// A problem of the text that versions would make. That text is nowhere, so no place in it is shown.
+fn of_versions(problem: Diagnostic, typed: &str) -> Diagnostic {
+    let message = format!("with {}: {}", shown(typed), problem.message);
+    Diagnostic { message, span: None, line: 0, column: 0, label: None, ..problem }
 }
 
 /// A digest that was given and is not the tag's. It is no lock that could have drifted: it is wrong.
@@ -155,7 +181,16 @@ fn event(text: &str, file: &ReleaseFile) -> anyhow::Result<Assignment> {
     if text.len() > EVENT_BYTES {
         bail!("it is larger than {} KiB", EVENT_BYTES >> 10);
     }
-    let event: Event = serde_json::from_str(text).context("give a JSON object with image, tag and digest alone")?;
+    let event: Event = match serde_json::from_str(text) {
+        Ok(event) => event,
+        Err(error) if is_wrapped(text) => {
+            let what = "it is GitHub's whole event: give what stands in it alone, by `jq .client_payload`";
+            return Err(anyhow::Error::new(error).context(what));
+        }
+        Err(error) => {
+            return Err(anyhow::Error::new(error).context("give a JSON object with image, tag and digest alone"));
+        }
+    };
     let reference = Reference::parse(&event.image).map_err(|error| anyhow::anyhow!("'image' is none: {error}"))?;
     if !reference.tag_defaulted() || !reference.refusals().is_empty() && reference.is_short() {
         bail!("'image' is a repository in full, without tag and digest: ghcr.io/acme/app");
@@ -169,11 +204,23 @@ fn event(text: &str, file: &ReleaseFile) -> anyhow::Result<Assignment> {
     version(&image.name, event.tag, event.digest.as_deref()).map_err(anyhow::Error::msg)
 }
 
+/// Whether it is the event of a `repository_dispatch`, which has what was sent in a key of it.
+fn is_wrapped(text: &str) -> bool {
+    let event: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    event.is_some_and(|event| event.get("client_payload").is_some_and(serde_json::Value::is_object))
+}
+
 /// Reads `app=v1.2.4@sha256:...`.
 fn assignment(typed: &str) -> Result<Assignment, String> {
     let Some((image, rest)) = typed.split_once('=') else {
         return Err("write IMAGE=VERSION: app=v1.2.4, app=v1.2.4@sha256:..., app=@sha256:...".to_owned());
     };
+    if DigestBuf::parse(rest).is_ok() || rest.starts_with("sha256:") {
+        return Err(format!("write {}", shown(&format!("{image}=@{rest}"))));
+    }
+    if rest.split('@').next().is_some_and(|rest| rest.contains('/')) {
+        return Err(format!("write {}", alone(image, rest)));
+    }
     let (tag, digest) = match rest.split_once('@') {
         Some((tag, digest)) => (tag, Some(digest)),
         None => (rest, None),
@@ -181,10 +228,26 @@ fn assignment(typed: &str) -> Result<Assignment, String> {
     version(image, (!tag.is_empty()).then(|| tag.to_owned()), digest)
 }
 
+/// What to write in the place of a whole reference.
+fn alone(image: &str, written: &str) -> String {
+    let reference = Reference::parse(written).ok().filter(|reference| !reference.tag_defaulted());
+    let (tag, digest) = reference.as_ref().map_or((None, None), |read| (read.tag(), read.digest()));
+    match (tag, digest) {
+        (Some(tag), None) => shown(&format!("the tag alone: {image}={tag}")).into_owned(),
+        (tag, Some(digest)) => {
+            shown(&format!("the version alone: {image}={}@{}", tag.unwrap_or_default(), digest.as_str())).into_owned()
+        }
+        (None, None) => shown(&format!("the tag alone: {image}=v1.2.4")).into_owned(),
+    }
+}
+
 fn version(image: &str, tag: Option<String>, digest: Option<&str>) -> Result<Assignment, String> {
     let digest = digest.map(DigestBuf::parse).transpose().map_err(|error| format!("that is no digest: {error}"))?;
     if tag.is_none() && digest.is_none() {
         return Err("it has neither tag nor digest".to_owned());
+    }
+    if let Some((told, help)) = tag.as_deref().and_then(|tag| problem_of_tag(tag, digest.is_some())) {
+        return Err(format!("{told}: {help}"));
     }
     Ok(Assignment { image: image.to_owned(), tag, digest })
 }
@@ -214,10 +277,23 @@ mod tests {
         let (app, tag) = ("app".to_owned(), Some("v1.2.4".to_owned()));
         assert_eq!(read("app=v1.2.4"), Ok((app.clone(), tag.clone(), None)));
         assert_eq!(read(&format!("app=v1.2.4@{digest}")), Ok((app.clone(), tag, Some(digest.clone()))));
-        assert_eq!(read(&format!("app=@{digest}")), Ok((app, None, Some(digest))));
+        assert_eq!(read(&format!("app=@{digest}")), Ok((app, None, Some(digest.clone()))));
         for bad in ["app", "app=", "app=v1@", "app=v1@sha256:1"] {
             assert!(assignment(bad).is_err(), "{bad}");
         }
+        let told = |typed: &str| assignment(typed).unwrap_err();
+        assert_eq!(told(&format!("app={digest}")), format!("write app=@{digest}"));
+        assert_eq!(told("app=sha256:12"), "write app=@sha256:12");
+        assert_eq!(told("app=ghcr.io/acme/app:v1.3.0"), "write the tag alone: app=v1.3.0");
+        assert_eq!(told("app=ghcr.io/acme/app"), "write the tag alone: app=v1.2.4");
+        assert_eq!(
+            told(&format!("app=ghcr.io/acme/app:v1.3.0@{digest}")),
+            format!("write the version alone: app=v1.3.0@{digest}")
+        );
+        assert!(
+            told("app=latest").starts_with("the tag 'latest' moves, and a release names versions: write a version")
+        );
+        assert!(told("app=env-prod").contains("moves") && assignment(&format!("app=env-prod@{digest}")).is_ok());
     }
 
     #[test]
@@ -231,6 +307,7 @@ mod tests {
             ("{\"image\": \"r.example.com/acme/app\", \"tag\": \"v2\", \"tag\": \"v3\"}", "duplicate field `tag`"),
             ("{\"image\": \"r.example.com/acme/app\", \"tag\": 2}", "invalid type"),
             ("{\"tag\": \"v2\"}", "missing field `image`"),
+            ("{\"client_payload\": {\"image\": \"r.example.com/acme/app\"}}", "by `jq .client_payload`"),
             ("[]", "give a JSON object with image, tag and digest alone"),
             ("{\"image\": \"r.example.com/acme/app\"}", "neither tag nor digest"),
             ("{\"image\": \"r.example.com/acme/app:v1\", \"tag\": \"v2\"}", "without tag and digest"),

@@ -1,7 +1,10 @@
 //! `release values`: Helm values of a release, for `helm upgrade -f`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::reading;
@@ -39,8 +42,12 @@ enum Style {
 }
 
 pub(super) fn run(args: &ValuesArgs, surroundings: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    if args.output.as_deref().is_some_and(|output| is_same_file(&args.file, output)) {
+        bail!("--output is the release file itself, and values would take its place: name another file");
+    }
     let Some(file) = reading::read(&args.file, surroundings) else { return Ok(Exit::Error) };
     files::complain(&file.warnings, file.text(), surroundings);
+    reading::tell_state(&file, surroundings);
     let style = match args.style {
         Style::Nested => ValuesStyle::Nested,
         Style::Flat => ValuesStyle::Flat,
@@ -55,4 +62,14 @@ pub(super) fn run(args: &ValuesArgs, surroundings: &mut Surroundings<'_>) -> any
         return Ok(Exit::Error);
     }
     Ok(Exit::Clean)
+}
+
+/// Whether two paths lead to one file, by whatever names; `-` is what standard input was opened from.
+fn is_same_file(input: &Path, output: &Path) -> bool {
+    let input = if input.as_os_str() == "-" { Path::new("/dev/stdin") } else { input };
+    match (fs::metadata(input), fs::metadata(output)) {
+        (Ok(input), Ok(output)) => input.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino()),
+        // What is not there yet is no input.
+        _ => false,
+    }
 }

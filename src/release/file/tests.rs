@@ -291,3 +291,74 @@ fn weights_of_a_canary_are_shares_of_a_hundred() {
     assert_eq!(warnings("x: {stableWeight: 90, canaryWeight: 10}"), "");
     assert_eq!(warnings("x: {canaryWeight: 10}"), "");
 }
+
+#[test]
+fn natural_mistakes_have_their_remedy() {
+    let digest = digest_of('a');
+    for (image, help) in [
+        ("ghcr.io/acme/app:v1.2.3", "write `app: {repo: ghcr.io/acme/app, tag: v1.2.3}`".to_owned()),
+        ("ghcr.io/acme/app", "write `app: {repo: ghcr.io/acme/app, tag: v1.2.3}`".to_owned()),
+        (&format!("ghcr.io/acme/app@{digest}"), format!("write `app: {{repo: ghcr.io/acme/app, digest: '{digest}'}}`")),
+    ] {
+        let told = of_image(image);
+        assert!(told.contains("expected a map with 'repo'") && told.contains(&help), "{image}: {told}");
+    }
+    assert!(!of_image("[a]").contains("write `app"));
+    for (text, help) in [
+        (
+            "release: r\nimages:\napp: {repo: ghcr.io/acme/app, tag: v1}\n",
+            "indent the images below it, each by its name",
+        ),
+        ("release: r\nimages:\n- {repo: ghcr.io/acme/app, tag: v1}\n", "give each a name in the place of its '-'"),
+        (
+            "release: r\nimages: {app: {repo: ghcr.io/acme/app, tag: v1}}\nprevious: system-1\n",
+            "write `previous: [system-1]`",
+        ),
+    ] {
+        assert!(problems(text).contains(help), "{text}: {}", problems(text));
+    }
+    for (image, place, help) in [
+        (
+            "{repository: ghcr.io/acme/app, tag: v1}",
+            "r.yaml:3:9: error: an image without 'repo'",
+            "did you mean 'repo'?",
+        ),
+        ("{image: ghcr.io/acme/app, tag: v1}", "r.yaml:3:9: error: an image without 'repo'", "did you mean 'repo'?"),
+        (
+            "{repo: ghcr.io/acme/app, version: v1}",
+            "r.yaml:3:33: error: an image without tag and digest",
+            "did you mean 'tag'?",
+        ),
+    ] {
+        let told = of_image(image);
+        assert!(told.contains(place) && told.contains(help), "{image}: {told}");
+    }
+    assert_eq!(of_image("{repo: ghcr.io/acme/app, tag: v1, version: own}"), "", "a key of one's own");
+}
+
+#[test]
+fn a_stale_lock_is_told_and_a_missing_one_is_not() {
+    let file = read(&format!("{DESIGN}id: {}\n", digest_of('a')));
+    let told = file.stale_id().unwrap().to_string();
+    assert!(
+        told.starts_with("r.yaml: warning: the id sha256:aaaaaaaaaaaa is written, and that of the content is "),
+        "{told}"
+    );
+    assert_eq!(read(DESIGN).stale_id(), None);
+    assert_eq!(read(&format!("{DESIGN}id: {}\n", read(DESIGN).release.id())).stale_id(), None);
+}
+
+#[test]
+fn another_kind_of_file_is_one_problem() {
+    for (kind, help) in [
+        ("ImagePolicy", "`tagwarden lint` reads policies"),
+        ("ImageRelease", "what stands below its `spec`"),
+        ("ImagesLock", "`tagwarden release import`"),
+        ("Pod", "a release file begins with `release: NAME`"),
+    ] {
+        let told = problems(&format!("apiVersion: v1\nkind: {kind}\nspec: {{}}\n"));
+        assert!(told.starts_with("r.yaml:2:7: error: this is an object, and not a release file; "), "{told}");
+        assert!(told.contains(help) && told.lines().count() == 1, "{told}");
+    }
+    assert_eq!(problems(&format!("apiVersion: own\nkind: own\n{DESIGN}")), "", "sections of one's own");
+}
