@@ -20,14 +20,35 @@ pub(super) fn content(named: &str) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(git(here, &["cat-file", "blob", text(&id).trim()]).ok())
 }
 
+/// What tells git of one repository, as `git rev-parse --local-env-vars` (git 2.39) prints it. A hook has some of these for its own
+/// repository, and the paths of a check may lie in another; others (objects from elsewhere, settings) would let whoever sets
+/// them say what a revision held.
+const LOCAL: [&str; 16] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_COUNT",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+];
+
 /// A git command, in a folder.
 pub(super) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder).args(["-c", "core.quotePath=false"]).args(arguments);
-    // A hook sets these for its own repository, and the paths of a check may lie in another.
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+    LOCAL.iter().for_each(|variable| {
         command.env_remove(variable);
-    }
+    });
     command
 }
 
@@ -51,4 +72,20 @@ pub(super) fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<Vec<u8>> 
 /// What it says as text.
 pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_that_names_a_repository_is_taken_away() {
+        let printed = git(Path::new("."), &["rev-parse", "--local-env-vars"]).unwrap();
+        let missing: Vec<_> = text(&printed).lines().filter(|name| !LOCAL.contains(name)).map(str::to_owned).collect();
+        assert_eq!((missing.as_slice(), printed.is_empty()), ([].as_slice(), false));
+        let command = command(Path::new("."), &["status"]);
+        for name in LOCAL {
+            assert!(command.get_envs().any(|(key, value)| key == name && value.is_none()), "{name}");
+        }
+    }
 }

@@ -219,7 +219,10 @@ fn judge(
         });
     }
     let wrong_source = |value: &str| match (source::repository(value), &expected) {
-        (None, _) => Some("which is no address of a repository".to_owned()),
+        (None, _) => Some(match source::stray(value) {
+            Some(c) => format!("which is no address of a repository: it has {}, and none may", name_of(c)),
+            None => "which is no address of a repository".to_owned(),
+        }),
         (Some(named), Some(expected)) if named != *expected => {
             Some(format!("which is not {}", printable(expected, 120)))
         }
@@ -276,6 +279,15 @@ impl From<LabelFinding> for Wrong {
     fn from(finding: LabelFinding) -> Self {
         let LabelFinding { id, check, message } = finding;
         Wrong { id, reason: check.name(), message, help: Some(id.remedy().to_owned()) }
+    }
+}
+
+/// A character as a message shows it.
+fn name_of(c: char) -> String {
+    match c {
+        '!'..='~' => format!("'{c}'"),
+        ' ' => "a blank".to_owned(),
+        c => format!("U+{:04X}", u32::from(c)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What `check` found, in one structure that every output format prints.
 
+pub(super) mod columns;
 pub(super) mod found;
 pub(super) mod github;
 pub(super) mod gitlab;

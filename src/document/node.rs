@@ -385,20 +385,16 @@ impl<'s> Builder<'s> {
             Some(Open::Map { key, entries, merges, seen, .. }) => match key.take() {
                 // Quoted it is a key as any other: the API server knows JSON alone, and its schema would not see what
                 // is merged.
-                Some((_, key_span)) if text.get(key_span.clone()) == Some("<<") => {
-                    merges.push((key_span, node, entries.len()))
-                }
+                Some((_, key_span)) if text.get(key_span.clone()) == Some("<<") => match merges.first() {
+                    Some((first, ..)) => self.problems.push(twice(self.source, "<<", key_span, first.start)),
+                    None => merges.push((key_span, node, entries.len())),
+                },
                 Some((name, key_span)) => {
                     if seen.insert(name.clone()) {
                         entries.push(Entry { key: name, key_span, value: node });
                     } else {
                         let first = entries.iter().find(|e| e.key == name).map_or(0, |e| e.key_span.start);
-                        let line = self.source.position(first).0;
-                        let problem = self
-                            .source
-                            .error(key_span, format!("the key '{name}' stands twice in one map"))
-                            .help(format!("the first one is on line {line}; keep one of them"));
-                        self.problems.push(problem);
+                        self.problems.push(twice(self.source, &name, key_span, first));
                     }
                 }
                 None => {
@@ -466,6 +462,16 @@ impl<'s> Builder<'s> {
         let above = self.source.text().get(self.document_start..root_start)?;
         above.lines().find_map(|line| line.strip_prefix("# Source: ")).map(|name| name.trim().to_owned())
     }
+}
+
+/// That a key was there already, where `first` is.
+fn twice(source: &Source<'_>, name: &str, key_span: Span, first: usize) -> Diagnostic {
+    let line = source.position(first).0;
+    let help = match name {
+        "<<" => format!("the first one is on line {line}; write one, with a list: `<<: [*a, *b]`"),
+        _ => format!("the first one is on line {line}; keep one of them"),
+    };
+    source.error(key_span, format!("the key '{name}' stands twice in one map")).help(help)
 }
 
 /// A plain scalar by YAML 1.2's core schema.

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use crate::document::{Entry, Node, Value};
 use crate::image::DigestBuf;
 
-/// Keys of an image that count; whatever else the format knows is a fact about the same bytes.
-pub(super) const FACTS: [&str; 3] = ["commit", "build", "platforms"];
+/// Keys of an image that do not count: what is said of the same bytes, and lets nothing run.
+const FACTS: [&str; 2] = ["commit", "build"];
 
 /// The id of a release by its free sections and its images (each the name and the map that is written), the repositories
 /// in their canonical form.
@@ -32,7 +32,11 @@ pub(super) fn form(free: &[&Entry], images: &[(&str, &str, &Node)]) -> String {
             Value::Map(entries) => entries.as_slice(),
             _ => &[],
         };
-        let counts = |entry: &&Entry| !FACTS.contains(&entry.key.as_str());
+        let counts = |entry: &&Entry| match entry.key.as_str() {
+            // A map that names none says what none does.
+            "platforms" => !matches!(&entry.value.value, Value::Map(named) if named.is_empty()),
+            key => !FACTS.contains(&key),
+        };
         let entries = entries.iter().filter(counts).map(|entry| (entry.key.as_str(), (entry, repository))).collect();
         object(entries, out, |(entry, repository), out| match entry.key.as_str() {
             "repo" => string(repository, out),

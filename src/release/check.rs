@@ -8,29 +8,41 @@ use crate::image::{Class, DigestBuf, TagFacts};
 
 /// One repository at two versions: which of them is meant of a Pod could not be told.
 pub(super) fn repositories(images: &[(&Entry, &Image)], reader: &mut Reader<'_>) {
-    let mut first: HashMap<&str, (&Entry, &Image)> = HashMap::new();
+    let mut by_repository: HashMap<&str, &(&Entry, &Image)> = HashMap::with_capacity(images.len());
+    for one in images {
+        let said = by_repository.entry(&one.1.repository).or_insert(one);
+        if says(one.1) > says(said.1) {
+            *said = one;
+        }
+    }
     for (entry, image) in images {
-        let Some((other_entry, other)) = first.get(image.repository.as_str()) else {
-            first.insert(&image.repository, (entry, image));
+        let Some((other_entry, other)) = by_repository.get(image.repository.as_str()) else { continue };
+        // What has no version at all was told already.
+        if (&image.tag, &image.digest) == (&other.tag, &other.digest) || says(image) == (false, false) {
             continue;
-        };
-        if agree(image, other) {
-            continue;
+        }
+        if reader.is_full() {
+            return;
         }
         let line = reader.source.position(other_entry.key_span.start).0;
         let told = format!("the repository '{}' stands here at two versions", image.repository);
         let error = reader.error(entry.key_span.clone(), told);
-        let (name, this) = (&other.name, version(image));
+        let (name, this, that) = (&other.name, version(image), version(other));
+        let remedy = match (&image.digest, &other.digest) {
+            (None, Some(_)) => {
+                "give both the same tag and digest, or take the digest out and run `tagwarden release lock`"
+            }
+            (Some(_), Some(_)) => "give both the same tag and digest",
+            _ => "give both the same version",
+        };
+        error.help.push(format!("'{name}' on line {line} has {that}, and '{}' has {this}; {remedy}", image.name));
         error.label = Some(this);
-        error.help.push(format!("'{name}' on line {line} has {}; give both the same version", version(other)));
     }
 }
 
-/// Whether two say the same of a repository: nothing that contradicts, and something that is equal.
-fn agree(a: &Image, b: &Image) -> bool {
-    let tags = a.tag.as_ref().zip(b.tag.as_ref()).map(|(a, b)| a == b);
-    let digests = a.digest.as_ref().zip(b.digest.as_ref()).map(|(a, b)| a == b);
-    !matches!((tags, digests), (Some(false), _) | (_, Some(false)) | (None, None))
+/// How much an image says of its version: the one of a repository that says most is what the others are held against.
+fn says(image: &Image) -> (bool, bool) {
+    (image.digest.is_some(), image.tag.is_some())
 }
 
 fn version(image: &Image) -> String {

@@ -13,6 +13,9 @@ use super::{Image, ReleaseFile};
 use crate::document::push_key;
 use crate::image::{Class, DigestBuf, TagFacts};
 
+/// Platforms that a sentence names.
+const NAMED: usize = 4;
+
 /// What is different.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
@@ -76,6 +79,25 @@ impl ImageDifference {
     pub fn commits(&self) -> (Option<&str>, Option<&str>) {
         (self.old.as_ref().and_then(commit_of), self.new.as_ref().and_then(commit_of))
     }
+
+    /// Platforms whose digests are others, each with what it was and is. Where one side names none, the digest beside them
+    /// says it all; unless nothing else is different.
+    #[must_use]
+    pub fn platforms(&self) -> Vec<(&str, Option<&DigestBuf>, Option<&DigestBuf>)> {
+        let (Some(old), Some(new)) = (&self.old, &self.new) else { return Vec::new() };
+        let told = !old.platforms.is_empty() && !new.platforms.is_empty() || self.only_platforms();
+        let names: BTreeSet<&String> = old.platforms.keys().chain(new.platforms.keys()).collect();
+        let sides = names.into_iter().map(|name| (name.as_str(), old.platforms.get(name), new.platforms.get(name)));
+        sides.filter(|(_, old, new)| told && old != new).collect()
+    }
+
+    /// Whether nothing is different but the digests of the platforms, which admission believes, too.
+    #[must_use]
+    pub fn only_platforms(&self) -> bool {
+        let (Some(old), Some(new)) = (&self.old, &self.new) else { return false };
+        let same = (&old.repository, &old.tag, &old.digest) == (&new.repository, &new.tag, &new.digest);
+        same && old.platforms != new.platforms
+    }
 }
 
 fn commit_of(image: &Image) -> Option<&str> {
@@ -83,12 +105,16 @@ fn commit_of(image: &Image) -> Option<&str> {
 }
 
 fn images(old: &ReleaseFile, new: &ReleaseFile) -> Vec<ImageDifference> {
-    let of = |file: &ReleaseFile, name: &str| file.release.images().iter().find(|image| image.name == name).cloned();
+    let of = |file: &ReleaseFile, name: &str| {
+        let images = file.release.images();
+        let at = images.binary_search_by(|image| image.name.as_str().cmp(name)).ok()?;
+        images.get(at).cloned()
+    };
     let both = old.release.images().iter().chain(new.release.images());
     let names: BTreeSet<&str> = both.map(|image| image.name.as_str()).collect();
     let difference = |name: &str| {
         let mut found = ImageDifference { name: name.to_owned(), old: of(old, name), new: of(new, name), link: None };
-        if found.old.as_ref().map(declared) == found.new.as_ref().map(declared) {
+        if found.old.as_ref().map(declared) == found.new.as_ref().map(declared) && !found.only_platforms() {
             return None;
         }
         found.link = link(&found, Some(new));
@@ -179,7 +205,7 @@ fn compare(path: &mut String, old: Option<&Json>, new: Option<&Json>, found: &mu
 fn verify(old: &ReleaseFile, new: &ReleaseFile, images: &[ImageDifference]) -> Vec<String> {
     let mut sentences = Vec::new();
     for image in images {
-        sentences.extend(of_image(image));
+        sentences.extend(if image.only_platforms() { of_platforms(image) } else { of_image(image) });
     }
     sentences.extend(of_lock(new));
     let (was, is) = (old.release.name(), new.release.name());
@@ -204,6 +230,15 @@ fn of_lock(new: &ReleaseFile) -> Vec<String> {
     }
     sentences.extend(new.warnings.iter().map(|warning| warning.message.clone()));
     sentences
+}
+
+/// One digest has one set of platforms: one of the two files is wrong, or does not know them.
+fn of_platforms(image: &ImageDifference) -> Option<String> {
+    let names: Vec<&str> = image.platforms().into_iter().map(|(name, ..)| name).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(", +{more} more") } else { String::new() };
+    let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    Some(format!("{}: {named}{more} of the same version is another image; which does the registry have", image.name))
 }
 
 fn of_image(image: &ImageDifference) -> Option<String> {
@@ -310,6 +345,31 @@ experiment: {istio: {canaryWeight: 10, stableWeight: 90}}
         let other = OLD.replace("'1111111'", "'2222222'").replace("commit: 4f2a1b0", "commit: 4f2a1b0c");
         assert!(between(OLD, &other).is_none());
         assert!(!between(OLD, &OLD.replace("<a>", "<b>")).is_none());
+    }
+
+    #[test]
+    fn other_platforms_are_another_release() {
+        let with =
+            |platforms: &str| OLD.replace("digest: '<a>'", &format!("digest: '<a>', platforms: {{{platforms}}}"));
+        let (b, c) = (with("linux/amd64: '<b>'"), with("linux/amd64: '<c>'"));
+        for (old, new) in [(b.as_str(), c.as_str()), (OLD, &b), (&b, OLD)] {
+            let difference = between(old, new);
+            let names: Vec<_> = difference.images.iter().map(|image| image.name.as_str()).collect();
+            assert_eq!(names, ["app"]);
+            let app = &difference.images[0];
+            let short = |digest: Option<&DigestBuf>| digest.map(|digest| digest.short().to_owned());
+            let (old, new) = (app.old.as_ref().unwrap(), app.new.as_ref().unwrap());
+            let of = |image: &Image| short(image.platforms.get("linux/amd64"));
+            let steps: Vec<_> = app.platforms().into_iter().map(|(name, a, b)| (name, short(a), short(b))).collect();
+            assert_eq!(steps, [("linux/amd64", of(old), of(new))]);
+            let told = "app: linux/amd64 of the same version is another image; which does the registry have";
+            assert_eq!(difference.verify[0], told);
+        }
+        assert!(between(&b, &b).is_none());
+        let moved =
+            between(&b, &with("linux/amd64: '<c>'").replace("<a>", "<b>").replace("linux/amd64: '<b>'", "x/y: '<c>'"));
+        assert!(moved.verify[0].contains("who moved it") && moved.images[0].platforms().len() == 1);
+        assert!(between(OLD, &b.replace("v1.2.3", "v1.2.4")).images[0].platforms().is_empty(), "the tag says it");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reading a release file: strict, every problem at once, each with its place and what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::check;
 use super::{Image, Release, canonical};
@@ -20,6 +20,9 @@ pub(super) const BUILD: [&str; 2] = ["id", "tags"];
 
 /// Bytes of a release's name, and of an image's.
 const NAME_BYTES: usize = 128;
+/// Images of a release, and names in `previous`.
+const MAX_IMAGES: usize = 10_000;
+const MAX_PREVIOUS: usize = 100;
 
 /// A release file: what it declares, and the text that it stands in.
 #[derive(Clone, Debug)]
@@ -185,12 +188,9 @@ fn document(root: Node, text: &str, reader: &mut Reader<'_>) -> Option<ReleaseFi
     let free = free(&root);
     let warnings = check::weights(&free, reader.source);
     let images = images?;
-    let of_image = |read: &'_ ReadImage| (read.image.name.clone(), read.image.repository.clone());
-    let named: Vec<(String, String)> = images.iter().map(of_image).collect();
-    let nodes = named
-        .iter()
-        .filter_map(|(name, repository)| Some((name.as_str(), repository.as_str(), root.get("images")?.get(name)?)));
-    let id = canonical::id(&free, &nodes.collect::<Vec<_>>())?;
+    let hashed: Vec<_> =
+        images.iter().map(|read| (read.image.name.as_str(), read.image.repository.as_str(), read.node)).collect();
+    let id = canonical::id(&free, &hashed)?;
     let builds = images.iter().filter_map(|read| Some((read.image.name.clone(), read.build.clone()?))).collect();
     let mut images: Vec<Image> = images.into_iter().map(|read| read.image).collect();
     images.sort_by(|a, b| a.name.cmp(&b.name));
@@ -212,12 +212,13 @@ fn object_kind(root: &Node) -> Option<&Node> {
 }
 
 /// An image as it was read.
-struct ReadImage {
+struct ReadImage<'n> {
+    node: &'n Node,
     image: Image,
     build: Option<Build>,
 }
 
-fn images(node: &Node, reader: &mut Reader<'_>) -> Option<Vec<ReadImage>> {
+fn images<'n>(node: &'n Node, reader: &mut Reader<'_>) -> Option<Vec<ReadImage<'n>>> {
     let Value::Map(entries) = &node.value else {
         reader.mismatch(node, "a map of images");
         help(
@@ -236,7 +237,12 @@ fn images(node: &Node, reader: &mut Reader<'_>) -> Option<Vec<ReadImage>> {
         error.help.push("name at least one: `app: {repo: ghcr.io/acme/app, tag: v1.2.3}`".to_owned());
         return None;
     }
-    let mut read: Vec<(&Entry, ReadImage)> = Vec::with_capacity(entries.len());
+    if let Some(surplus) = entries.get(MAX_IMAGES) {
+        let told = format!("a release with {} images, and {MAX_IMAGES} are the most", entries.len());
+        reader.error(surplus.key_span.clone(), told).help.push("make several releases of it".to_owned());
+        return None;
+    }
+    let mut read: Vec<(&Entry, ReadImage<'n>)> = Vec::with_capacity(entries.len());
     for entry in entries {
         if reader.is_full() {
             return None;
@@ -251,7 +257,7 @@ fn images(node: &Node, reader: &mut Reader<'_>) -> Option<Vec<ReadImage>> {
     Some(read.into_iter().map(|(_, image)| image).collect())
 }
 
-fn image(entry: &Entry, reader: &mut Reader<'_>) -> Option<ReadImage> {
+fn image<'n>(entry: &'n Entry, reader: &mut Reader<'_>) -> Option<ReadImage<'n>> {
     let node = &entry.value;
     if !matches!(node.value, Value::Map(_)) {
         reader.mismatch(node, "a map with 'repo' and 'tag', 'digest' or both");
@@ -285,7 +291,7 @@ fn image(entry: &Entry, reader: &mut Reader<'_>) -> Option<ReadImage> {
         check::commit_of_tag(tag, commit, span, reader);
     }
     let image = Image { name: entry.key.clone(), repository: repository?, tag, digest: own_digest, commit, platforms };
-    Some(ReadImage { image, build })
+    Some(ReadImage { node, image, build })
 }
 
 /// Notes that a key is not there: at one that others use for it, where that stands there, else at the image's name. Its help.
@@ -489,16 +495,22 @@ fn previous(root: &Node, own: Option<&str>, reader: &mut Reader<'_>) -> Vec<Stri
         }
         return Vec::new();
     };
-    let mut names: Vec<String> = Vec::new();
+    if let Some(surplus) = nodes.get(MAX_PREVIOUS) {
+        let told = format!("'previous' has {} names, and {MAX_PREVIOUS} are the most", nodes.len());
+        let help = "take out those to which there is no way back any more";
+        reader.error(surplus.span.clone(), told).help.push(help.to_owned());
+        return Vec::new();
+    }
+    let (mut names, mut seen) = (Vec::new(), HashSet::new());
     for node in nodes {
         let Some(name) = name(node, "a release's name", reader) else { continue };
         let told = if own == Some(name.as_str()) {
             format!("the release '{name}' cannot come before itself")
-        } else if names.contains(&name) {
-            format!("the release '{name}' stands here already")
-        } else {
+        } else if seen.insert(name.clone()) {
             names.push(name);
             continue;
+        } else {
+            format!("the release '{name}' stands here already")
         };
         reader.error(node.span.clone(), told).help.push("take it out".to_owned());
     }

@@ -371,6 +371,65 @@ fn releases_are_compared_with_what_git_knows() {
 }
 
 #[test]
+fn what_a_revision_held_is_not_for_the_environment_to_say() {
+    let (scene, _loopback) = scene();
+    git(&scene, &["init", "-q"]);
+    git(&scene, &["add", "r.yaml"]);
+    git(&scene, &["commit", "-q", "-m", "one"]);
+    for (name, value) in [
+        ("GIT_OBJECT_DIRECTORY", "elsewhere"),
+        ("GIT_COMMON_DIR", "elsewhere"),
+        ("GIT_CONFIG_COUNT", "x"),
+        ("GIT_CONFIG_PARAMETERS", "x"),
+        ("GIT_DIR", "elsewhere"),
+    ] {
+        let output = scene.command(&["release", "show", "HEAD:r.yaml"]).env(name, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn other_platforms_are_shown_and_however_many_there_are() {
+    let (scene, _loopback) = scene();
+    let file = |number: usize, digit: &str| {
+        let platforms: Vec<String> =
+            (0..number).map(|at| format!("linux/p{at:05}: \"sha256:{}\"", digit.repeat(64))).collect();
+        let digest = format!("sha256:{}", "a".repeat(64));
+        format!(
+            "release: r\nimages:\n  app: {{repo: ghcr.io/acme/app, tag: v1, digest: \"{digest}\", platforms: {{{}}}}}\n",
+            platforms.join(", ")
+        )
+    };
+    scene.write("one.yaml", file(6, "b").as_bytes());
+    scene.write("two.yaml", file(6, "c").as_bytes());
+    scene.write("many.yaml", file(6_000, "b").as_bytes());
+    for (name, more) in [("one.yaml", 2), ("many.yaml", 5_996)] {
+        let shown = scene.run(&["release", "show", name]);
+        let row = format!("linux/p00000, linux/p00001, linux/p00002, linux/p00003, +{more} more\n");
+        assert!(shown.code == 0 && shown.stdout.ends_with(&row), "{}", shown.stdout);
+    }
+    let long = format!(
+        "release: r\nimages:\n  app: {{repo: ghcr.io/acme/app, tag: v1, platforms: {{? linux/{} : \"sha256:{}\"}}}}\n",
+        "x".repeat(70_000),
+        "b".repeat(64)
+    );
+    scene.write("long.yaml", long.as_bytes());
+    let shown = scene.run(&["release", "show", "long.yaml"]);
+    assert!(shown.code == 0 && shown.stdout.len() < 1_000, "{}: {}", shown.code, shown.stderr);
+
+    let plain = scene.run(&["release", "diff", "--exit-code", "one.yaml", "two.yaml"]);
+    let (b, c) = ("sha256:bbbbbbbbbbbb", "sha256:cccccccccccc");
+    let told = format!("\n~ app\n    platforms   linux/p00000 {b} -> {c}, linux/p00001 {b} -> {c}, ");
+    assert!(plain.code == 1 && plain.stdout.contains(&told), "{}", plain.stdout);
+    assert!(plain.stdout.contains(", +2 more\n\nto verify:\n  - app: linux/p00000, "), "{}", plain.stdout);
+    let markdown = scene.run(&["release", "diff", "--format", "markdown", "one.yaml", "two.yaml"]).stdout;
+    assert!(markdown.contains("` (linux/p00000 sha256") && markdown.contains(c), "{markdown}");
+    let output = scene.run(&["release", "diff", "--format", "json", "one.yaml", "two.yaml"]).json();
+    assert_eq!((&output["equal"], &output["images"][0]["change"]), (&json!(false), &json!("changed")));
+    assert_eq!(output["images"][0]["to"]["platforms"]["linux/p00000"], json!(format!("sha256:{}", "c".repeat(64))));
+}
+
+#[test]
 fn another_format_is_imported_and_can_be_locked() {
     let (scene, _loopback) = scene();
     scene.write(

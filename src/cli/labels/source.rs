@@ -1,10 +1,19 @@
 //! The repository that a source label or a remote names, whichever way it is written.
 
+/// What no address may have (RFC 3986 has none of them), and readers of addresses take differently: a backslash is a
+/// slash to some of them, so that one reads another host than the next.
+const STRAY: &[u8] = b"\\ \"<>^`{|}";
+
+/// A character of an address that none may have.
+pub(super) fn stray(address: &str) -> Option<char> {
+    address.chars().find(|c| !c.is_ascii_graphic() || u8::try_from(*c).is_ok_and(|byte| STRAY.contains(&byte)))
+}
+
 /// `host/path` of the address of a repository; none where it is no such address. User and password are left out.
 ///
 /// `https://git.example.com/acme/api.git`, `ssh://git@git.example.com/acme/api` and `git@git.example.com:acme/api` are one.
 pub(super) fn repository(address: &str) -> Option<String> {
-    if address.len() > 2_048 || !address.bytes().all(|byte| byte.is_ascii_graphic()) || address.contains(['?', '#']) {
+    if address.len() > 2_048 || stray(address).is_some() || address.contains(['?', '#']) {
         return None;
     }
     let (authority, path) = match address.split_once("://") {
@@ -24,7 +33,7 @@ pub(super) fn repository(address: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::repository;
+    use super::{repository, stray};
 
     #[test]
     fn one_repository_has_several_addresses() {
@@ -55,5 +64,18 @@ mod tests {
         ] {
             assert_eq!(repository(address), None, "{address}");
         }
+    }
+    #[test]
+    fn what_readers_take_differently_is_no_address() {
+        for c in ['\\', ' ', '\t', '"', '<', '>', '^', '`', '{', '|', '}', '\u{e9}'] {
+            for address in [
+                format!("https://evil.example.com{c}@git.example.com/acme/api"),
+                format!("https://git.example.com/acme/api{c}"),
+                format!("git@git.example.com:acme{c}api"),
+            ] {
+                assert_eq!((repository(&address), stray(&address)), (None, Some(c)), "{address}");
+            }
+        }
+        assert_eq!(stray("https://u:p@git.example.com:8443/acme/api_~!$&'()*+,;=%20"), None);
     }
 }

@@ -3,6 +3,7 @@
 
 mod side;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ use crate::release::{Difference, Image, ImageDifference, ValueDifference};
     tagwarden release diff main:releases/system.yaml releases/system.yaml\n  \
     tagwarden release diff --format markdown origin/main:releases/system.yaml releases/system.yaml > body.md\n  \
     helm template shop charts/shop -f values.yaml | tagwarden release diff releases/system.yaml -\n\n\
-    Compared are what the two declare: repositories, tags, digests, the free sections and the images' own keys. Where \
+    Compared are what the two declare: repositories, tags, digests, platforms, the free sections and the images' own keys. Where \
     both commits are known and the host is GitHub's or GitLab's, there is a link to what lies between them.\n\n\
     A side may also be manifests: a directory, or a file of Kubernetes objects (what `helm template` prints). Then compared are \
     the repositories that both use, tags and digests as they are written; no registry is asked. A repository that is used in \
@@ -87,6 +88,9 @@ pub(super) fn run(args: &DiffArgs, surroundings: &mut Surroundings<'_>) -> anyho
     written(printed, if differ { Exit::Violation } else { Exit::Clean })
 }
 
+/// Platforms of an image that are named.
+const PLATFORMS: usize = 4;
+
 /// Of two versions what is not the same: `v1.2.3 -> v1.2.4`.
 fn steps(image: &ImageDifference) -> Vec<(&'static str, String)> {
     let side = |read: fn(&Image) -> Option<String>| {
@@ -111,7 +115,20 @@ fn steps(image: &ImageDifference) -> Vec<(&'static str, String)> {
         };
         Some((what, text))
     };
-    sides.into_iter().filter_map(step).collect()
+    sides.into_iter().filter_map(step).chain(platforms(image).map(|text| ("platforms", text))).collect()
+}
+
+/// The platforms whose digests are others; none: they are the same.
+fn platforms(image: &ImageDifference) -> Option<String> {
+    let other = image.platforms();
+    let side = |digest: Option<&DigestBuf>| digest.map_or("none", DigestBuf::short).to_owned();
+    let step = |(name, old, new): &(&str, _, _)| format!("{} {} -> {}", shown(name), side(*old), side(*new));
+    let mut steps: Vec<String> = other.iter().take(PLATFORMS).map(step).collect();
+    let more = other.len().saturating_sub(PLATFORMS);
+    if more > 0 {
+        steps.push(format!("+{more} more"));
+    }
+    (!steps.is_empty()).then(|| steps.join(", "))
 }
 
 fn value(value: Option<&Json>) -> String {
@@ -182,7 +199,10 @@ fn markdown(old: &Side, new: &Side, difference: &Difference, out: &mut dyn Write
         writeln!(out, "\n| image | from | to | commits |\n| --- | --- | --- | --- |")?;
     }
     for image in &difference.images {
-        let (old, new) = (cell(image.old.as_ref()), cell(image.new.as_ref()));
+        let (old, mut new) = (cell(image.old.as_ref()), cell(image.new.as_ref()));
+        if image.only_platforms() {
+            new = format!("{new} ({})", plain_text(&platforms(image).unwrap_or_default()));
+        }
         let commits = match (image.commits(), &image.link) {
             ((Some(from), Some(to)), link) if from != to => {
                 let shown = format!("{}...{}", short(from), short(to));
@@ -256,6 +276,7 @@ struct VersionOutput<'r> {
     tag: Option<&'r str>,
     digest: Option<&'r str>,
     commit: Option<&'r str>,
+    platforms: BTreeMap<&'r str, &'r str>,
 }
 
 #[derive(Serialize)]
@@ -277,6 +298,7 @@ fn output<'r>(old: &'r Side, new: &'r Side, difference: &'r Difference) -> Outpu
         tag: image.tag.as_deref(),
         digest: image.digest.as_ref().map(DigestBuf::as_str),
         commit: image.commit.as_deref(),
+        platforms: image.platforms.iter().map(|(name, digest)| (name.as_str(), digest.as_str())).collect(),
     };
     let image = |image: &'r ImageDifference| ImageOutput {
         name: &image.name,

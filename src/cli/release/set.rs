@@ -15,10 +15,13 @@ use crate::cli::report::shown;
 use crate::cli::{Exit, Surroundings, files};
 use crate::document::{Diagnostic, nearest};
 use crate::image::{DigestBuf, Reference};
+use crate::policy::printable;
 use crate::release::{Change, Image, ImageChange, ReleaseFile, is_name, problem_of_tag};
 
 /// Bytes that an event may have; three short texts need far less.
 const EVENT_BYTES: usize = 64 << 10;
+/// Bytes of what is wrong with it that are shown: an error repeats what it was given.
+const EVENT_SHOWN: usize = 200;
 
 /// The arguments of `release set`.
 #[derive(Debug, Args)]
@@ -181,15 +184,19 @@ fn event(text: &str, file: &ReleaseFile) -> anyhow::Result<Assignment> {
     if text.len() > EVENT_BYTES {
         bail!("it is larger than {} KiB", EVENT_BYTES >> 10);
     }
-    let event: Event = match serde_json::from_str(text) {
+    // An array of three texts would be read as the three keys.
+    if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+        bail!("it is no JSON object: give one with image, tag and digest alone");
+    }
+    let told = |error: serde_json::Error| anyhow::anyhow!(printable(&error.to_string(), EVENT_SHOWN));
+    let event: Event = match serde_json::from_str(text).map_err(told) {
         Ok(event) => event,
         Err(error) if is_wrapped(text) => {
-            let what = "it is GitHub's whole event: give what stands in it alone, by `jq .client_payload`";
-            return Err(anyhow::Error::new(error).context(what));
+            return Err(
+                error.context("it is GitHub's whole event: give what stands in it alone, by `jq .client_payload`")
+            );
         }
-        Err(error) => {
-            return Err(anyhow::Error::new(error).context("give a JSON object with image, tag and digest alone"));
-        }
+        Err(error) => return Err(error.context("give a JSON object with image, tag and digest alone")),
     };
     let reference = Reference::parse(&event.image).map_err(|error| anyhow::anyhow!("'image' is none: {error}"))?;
     if !reference.tag_defaulted() || !reference.refusals().is_empty() && reference.is_short() {
@@ -308,7 +315,10 @@ mod tests {
             ("{\"image\": \"r.example.com/acme/app\", \"tag\": 2}", "invalid type"),
             ("{\"tag\": \"v2\"}", "missing field `image`"),
             ("{\"client_payload\": {\"image\": \"r.example.com/acme/app\"}}", "by `jq .client_payload`"),
-            ("[]", "give a JSON object with image, tag and digest alone"),
+            ("[]", "it is no JSON object: give one with image, tag and digest alone"),
+            ("[\"r.example.com/acme/app\", \"v2\"]", "it is no JSON object"),
+            (" [\"r.example.com/acme/app\", \"v2\", null]", "it is no JSON object"),
+            ("{\"\\u001b[31m\": 1}", "unknown field `\\u{1b}[31m`"),
             ("{\"image\": \"r.example.com/acme/app\"}", "neither tag nor digest"),
             ("{\"image\": \"r.example.com/acme/app:v1\", \"tag\": \"v2\"}", "without tag and digest"),
             ("{\"image\": \"app\", \"tag\": \"v2\"}", "a repository in full"),
@@ -318,6 +328,8 @@ mod tests {
         ] {
             assert!(told(text).contains(why), "{text}: {}", told(text));
         }
+        let long = told(&format!("{{\"{}\": 1}}", "k".repeat(5_000)));
+        assert!(long.len() < 300 && long.ends_with("..."), "{long}");
         let large = format!("{{\"image\": \"{}\"}}", "x".repeat(EVENT_BYTES));
         assert!(told(&large).contains("larger than 64 KiB"));
     }

@@ -8,11 +8,17 @@ use clap::Args;
 use serde::Serialize;
 
 use super::reading;
+use crate::cli::report::columns::columns;
 use crate::cli::report::json::{SCHEMA_VERSION, print};
 use crate::cli::report::{Format, shown};
 use crate::cli::{Exit, Surroundings, files, written};
 use crate::image::DigestBuf;
+use crate::policy::printable;
 use crate::release::{Image, ReleaseFile};
+
+/// Platforms of an image that the table names, and bytes of each.
+const PLATFORMS: usize = 4;
+const PLATFORM_BYTES: usize = 40;
 
 /// The arguments of `release show`.
 #[derive(Debug, Args)]
@@ -61,26 +67,31 @@ fn plain(file: &ReleaseFile, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     let head = ["NAME", "REPOSITORY", "TAG", "DIGEST", "COMMIT", "PLATFORMS"].map(str::to_owned);
     let rows: Vec<[String; 6]> = std::iter::once(head).chain(release.images().iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-    let widths: [usize; 6] = std::array::from_fn(width);
-    for row in &rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
+    columns(&rows, out)?;
     out.flush()
 }
 
 fn row(image: &Image) -> [String; 6] {
     let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
-    let platforms: Vec<&str> = image.platforms.keys().map(String::as_str).collect();
     [
         image.name.clone(),
         image.repository.clone(),
         or_dash(image.tag.as_deref()),
         or_dash(image.digest.as_ref().map(DigestBuf::short)),
         or_dash(image.commit.as_deref().map(|commit| commit.get(..12).unwrap_or(commit))),
-        if platforms.is_empty() { "-".to_owned() } else { platforms.join(", ") },
+        platforms(image),
     ]
+}
+
+/// The first platforms of an image, and how many there are beside them.
+fn platforms(image: &Image) -> String {
+    if image.platforms.is_empty() {
+        return "-".to_owned();
+    }
+    let more = image.platforms.len().saturating_sub(PLATFORMS);
+    let more = (more > 0).then(|| format!("+{more} more"));
+    let named = image.platforms.keys().take(PLATFORMS).map(|name| printable(name, PLATFORM_BYTES));
+    named.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 fn lock(file: &ReleaseFile) -> &'static str {

@@ -6,7 +6,7 @@ use crate::cli::objects::{self, Part};
 use crate::cli::report::label;
 use crate::cli::{Surroundings, files};
 use crate::config::Config;
-use crate::document::{self, Diagnostic, Source};
+use crate::document::{self, Diagnostic, Node, Source, Value};
 use crate::image::DigestBuf;
 use crate::policy::List;
 
@@ -57,6 +57,8 @@ pub(super) struct AllUsed {
     pub broken: usize,
     /// Kinds that no table knows, and files that are no manifests.
     pub skipped: BTreeSet<String>,
+    /// Objects of kinds that no table knows, and in which something is called an image.
+    pub unknown: BTreeSet<String>,
     /// Kinds of a cluster that could not be listed, a sentence each: their Pods are there, and what has none is not.
     pub unlisted: Vec<String>,
 }
@@ -94,7 +96,8 @@ impl AllUsed {
 
     fn object(&mut self, object: &objects::Object<'_>, source: &Source<'_>, config: &Config) {
         if !config.workloads.knows(object.group, object.kind) {
-            self.skipped.insert(object.kind.to_owned());
+            let of = if has_image(object.node) { &mut self.unknown } else { &mut self.skipped };
+            of.insert(object.kind.to_owned());
             return;
         }
         self.objects += 1;
@@ -115,5 +118,17 @@ impl AllUsed {
     fn complain(&mut self, problems: &[Diagnostic], text: &str, surroundings: &mut Surroundings<'_>) {
         self.broken += 1;
         files::complain(problems, text, surroundings);
+    }
+}
+
+/// Whether a key anywhere says that something has an image: of a kind that no table knows nobody can tell more.
+fn has_image(node: &Node) -> bool {
+    match &node.value {
+        Value::List(nodes) => nodes.iter().any(has_image),
+        Value::Map(entries) => entries.iter().any(|entry| {
+            matches!(entry.key.as_str(), "image" | "images" | "containers") && entry.value.value != Value::Null
+                || has_image(&entry.value)
+        }),
+        _ => false,
     }
 }

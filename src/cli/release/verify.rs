@@ -94,6 +94,8 @@ pub(super) fn run(args: &VerifyArgs, surroundings: &mut Surroundings<'_>) -> any
         all.input(found, &config, surroundings);
     }
     let used = std::mem::take(&mut all.images);
+    // A pipe whose first command failed must not pass.
+    let is_nothing = used.is_empty() && !args.paths.is_empty() && all.broken == 0;
     let mut comparison = Comparison::new(&file.release, used, ignored.as_ref());
     if args.partial || (args.paths.is_empty() && !args.cluster) {
         comparison.missing.clear();
@@ -102,10 +104,17 @@ pub(super) fn run(args: &VerifyArgs, surroundings: &mut Surroundings<'_>) -> any
         comparison.ask(origin, surroundings)?;
     }
     if let Some(commit) = &args.commit {
-        comparison.of_commit(&file.release, commit, together(&args.first_party)?.as_ref());
+        let held = comparison.of_commit(&file.release, commit, together(&args.first_party)?.as_ref());
+        if held == 0 {
+            bail!("no image of the release is named by --first-party: nothing was held against the commit");
+        }
     }
-    let read = if all.broken > 0 { Exit::Error } else { Exit::Clean };
-    let listed = if all.unlisted.is_empty() { Exit::Clean } else { Exit::Undecided };
+    if is_nothing {
+        let nothing = "there is no image in what was given: see whether it is what you meant, and whether the command before the pipe failed";
+        let _ = writeln!(surroundings.err, "error: {nothing}");
+    }
+    let read = if all.broken > 0 || is_nothing { Exit::Error } else { Exit::Clean };
+    let listed = if all.unlisted.is_empty() && all.unknown.is_empty() { Exit::Clean } else { Exit::Undecided };
     let verdict = read.and(listed).and(comparison.exit());
     let printed = match args.format {
         Format::Plain => output::plain(&file.release, &comparison, &all, surroundings.out),
@@ -115,12 +124,14 @@ pub(super) fn run(args: &VerifyArgs, surroundings: &mut Surroundings<'_>) -> any
 }
 
 impl Comparison {
-    /// Holds each image of the release against a commit.
-    fn of_commit(&mut self, release: &Release, commit: &str, first_party: Option<&GlobSet>) {
+    /// Holds each image of the release against a commit; how many were.
+    fn of_commit(&mut self, release: &Release, commit: &str, first_party: Option<&GlobSet>) -> usize {
+        let mut held = 0;
         for image in release.images() {
             if first_party.is_some_and(|globs| globs.first_match(&image.repository).is_none()) {
                 continue;
             }
+            held += 1;
             let by_tag = image.tag.as_deref().and_then(commit_in);
             match (by_tag, &image.commit) {
                 // A file may write the first digits of a commit, as a tag does.
@@ -133,6 +144,8 @@ impl Comparison {
                 }
             }
         }
+        self.held_against_commit = held;
+        held
     }
 }
 

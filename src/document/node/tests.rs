@@ -74,6 +74,9 @@ fn a_quoted_merge_key_is_a_key_as_any_other() {
         assert_eq!(root.at("<<.mode").and_then(Node::as_str), Some("audit"), "{text}");
     }
     assert!(problem("{\"<<\": {}, \"<<\": {}}").contains("the key '<<' stands twice in one map"));
+    let twice = problem("a: &a {x: 1}\nb: &b {y: 2}\nuse:\n  <<: *a\n  <<: *b\n");
+    assert!(twice.contains("the key '<<' stands twice in one map"), "{twice}");
+    assert!(twice.contains("the first one is on line 4; write one, with a list: `<<: [*a, *b]`"), "{twice}");
 }
 
 #[test]

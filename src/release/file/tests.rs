@@ -84,13 +84,14 @@ fn the_id_has_these_test_vectors() {
         ),
         (
             format!(
-                "images:\n  web: &x\n    team: own # c\n    platforms: {{linux/amd64: {}}}\n    digest: '{digest}'\n    \
+                "images:\n  web: &x\n    team: own # c\n    platforms: {{linux/arm64: {0}, linux/amd64: '{0}'}}\n    digest: '{digest}'\n    \
                  repo: index.docker.io/nginx\n    commit: 4f2a1b0\n    share: 1.50\nrelease: other\nprevious: [a]\nz: [1e3, ~]\n",
                 digest_of('b')
             ),
             format!(
                 "{{\"free\":{{\"z\":[1000,null]}},\"images\":{{\"web\":{{\"digest\":\"{digest}\",\
-                 \"repo\":\"docker.io/library/nginx\",\"share\":1.5,\"team\":\"own\"}}}}}}"
+                 \"platforms\":{{\"linux/amd64\":\"{0}\",\"linux/arm64\":\"{0}\"}},\"repo\":\"docker.io/library/nginx\",\"share\":1.5,\"team\":\"own\"}}}}}}",
+                digest_of('b')
             ),
         ),
     ] {
@@ -115,7 +116,7 @@ fn what_counts_changes_the_id_and_what_does_not_leaves_it() {
     for same in [
         DESIGN.replace("expA", "expB"),
         DESIGN.replace("tag: v1.2.3", "tag: 'v1.2.3', commit: 4f2a1b0"),
-        DESIGN.replace("tag: v1.2.3", &format!("tag: v1.2.3, build: {{id: x}}, platforms: {{linux/amd64: {b}}}")),
+        DESIGN.replace("tag: v1.2.3", "tag: v1.2.3, build: {id: x}, platforms: {}"),
         format!("# c\nprevious: [a]\n{DESIGN}source: {{repo: x}}\n"),
         DESIGN.replace("canaryWeight: 10", "canaryWeight: 10.0"),
         format!("{:#}", read(DESIGN).root.to_json()),
@@ -125,6 +126,7 @@ fn what_counts_changes_the_id_and_what_does_not_leaves_it() {
     for other in [
         DESIGN.replace("v1.2.3", "v1.2.4"),
         DESIGN.replace("tag: v1.2.3", &format!("tag: v1.2.3, digest: {a}")),
+        DESIGN.replace("tag: v1.2.3", &format!("tag: v1.2.3, platforms: {{linux/amd64: {b}}}")),
         DESIGN.replace("acme/app,", "acme/apps,"),
         DESIGN.replace("  app:", "  apps:"),
         DESIGN.replace("tag: v1.2.3", "tag: v1.2.3, team: x"),
@@ -165,7 +167,7 @@ fn bad_input_is_named_with_its_place_and_what_to_do() {
         ),
         (
             "release: r\nimages:\n  a: {repo: a.example.com/b, tag: v1}\n  b: {repo: a.example.com/b, tag: v2}\n",
-            "r.yaml:4:3: error: the repository 'a.example.com/b' stands here at two versions; 'a' on line 3 has 'v1'; give both",
+            "r.yaml:4:3: error: the repository 'a.example.com/b' stands here at two versions; 'a' on line 3 has 'v1', and 'b' has 'v2'; give both the same version",
         ),
         (
             "release: r\nimage: {}\nimages: {a: {repo: a.example.com/b, tag: v1}}\n",
@@ -271,6 +273,85 @@ fn the_neighbours_of_what_is_refused_are_read() {
     assert_eq!(problems(twice), "");
     let unlike = twice.replacen("tag: v1", &format!("digest: '{a}'"), 1);
     assert!(problems(&unlike).contains("at two versions"), "nothing says that they are the same");
+}
+
+#[test]
+fn one_repository_has_one_version_whatever_stands_between() {
+    let (a, b) = (digest_of('a'), digest_of('b'));
+    let told = |versions: &[&str]| {
+        let images = versions.iter().enumerate().map(|(at, version)| {
+            let version = version.replace("<a>", &a).replace("<b>", &b);
+            format!("  i{at}: {{repo: a.example.com/b, {version}}}\n")
+        });
+        problems(&format!("release: r\nimages:\n{}", images.collect::<String>()))
+    };
+    for same in [
+        &["tag: v1", "tag: v1", "tag: v1"] as &[&str],
+        &["tag: v1, digest: '<a>'", "tag: v1, digest: '<a>'"],
+        &["digest: '<a>'", "digest: '<a>'", "digest: '<a>'"],
+    ] {
+        assert_eq!(told(same), "", "{same:?}");
+    }
+    // The tag alone would let either digest run, or any.
+    let between = told(&["tag: v1", "tag: v1, digest: '<a>'", "tag: v1, digest: '<b>'"]);
+    let lines: Vec<&str> = between.lines().collect();
+    let told_here = "error: the repository 'a.example.com/b' stands here at two versions; 'i1' on line 4 has 'v1' (sha256:aaaaaaaaaaaa), and";
+    assert_eq!(
+        lines,
+        [
+            format!(
+                "r.yaml:3:3: {told_here} 'i0' has 'v1'; give both the same tag and digest, or take the digest out and run \
+                 `tagwarden release lock`"
+            ),
+            format!("r.yaml:5:3: {told_here} 'i2' has 'v1' (sha256:bbbbbbbbbbbb); give both the same tag and digest"),
+        ]
+    );
+    for other in [
+        &["tag: v1, digest: '<a>'", "tag: v1"] as &[&str],
+        &["tag: v1", "tag: v1, digest: '<a>'"],
+        &["digest: '<a>'", "tag: v1, digest: '<a>'"],
+        &["tag: v2, digest: '<a>'", "tag: v1, digest: '<a>'"],
+        &["tag: v1", "tag: v1", "tag: v2"],
+    ] {
+        assert_eq!(told(other).lines().count(), 1, "{other:?}: {}", told(other));
+    }
+}
+
+#[test]
+fn an_edited_platform_leaves_no_lock() {
+    let (a, b, c) = (digest_of('a'), digest_of('b'), digest_of('c'));
+    let text = format!(
+        "release: r\nimages:\n  app: {{repo: ghcr.io/a/b, tag: v1, digest: '{a}', platforms: {{linux/amd64: '{b}'}}}}\n"
+    );
+    let sealed = read(&text).sealed(&[]).unwrap();
+    assert!(sealed.is_locked());
+    for edited in [
+        sealed.text().replace(&b, &c),
+        sealed.text().replace("linux/amd64", "linux/arm64"),
+        sealed.text().replace("platforms: {", &format!("platforms: {{linux/arm64: '{c}', ")),
+        sealed.text().replace(&format!(", platforms: {{linux/amd64: '{b}'}}"), ""),
+    ] {
+        assert!(!read(&edited).is_locked(), "{edited}");
+    }
+}
+
+#[test]
+fn a_release_has_at_most_so_many_images_and_names() {
+    let images = |count: usize| -> String {
+        (0..count).map(|at| format!("  i{at}: {{repo: a.example.com/b{at}, tag: v1}}\n")).collect()
+    };
+    let names = |count: usize| (0..count).map(|at| format!("p{at}")).collect::<Vec<_>>().join(", ");
+    let text = |count, before| format!("release: r\nimages:\n{}previous: [{}]\n", images(count), names(before));
+    assert_eq!(problems(&text(1, MAX_PREVIOUS)), "");
+    assert!(problems(&text(1, MAX_PREVIOUS + 1)).contains(
+        "r.yaml:4:502: error: 'previous' has 101 names, and 100 are the most; take out those to which there is no way back"
+    ));
+    assert_eq!(problems(&text(MAX_IMAGES, 0)), "");
+    let told = problems(&text(MAX_IMAGES + 1, 0));
+    assert_eq!(
+        told,
+        "r.yaml:10003:3: error: a release with 10001 images, and 10000 are the most; make several releases of it\n"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::shown;
 use crate::cli::Exit;
+use crate::cli::report::columns::columns;
 use crate::cli::report::json::{SCHEMA_VERSION, print};
 use crate::history::{Answer, End, Interval, Release, Span, Timeline};
 
@@ -50,7 +51,7 @@ impl Report<'_> {
             writeln!(out, "nothing is known to have run in the namespace {namespace}")?;
             self.name_others(out)?;
         } else {
-            table(&mut self.timeline.intervals.iter(), out)?;
+            runs(&mut self.timeline.intervals.iter(), out)?;
         }
         writeln!(out)?;
         if self.timeline.watched.is_empty() {
@@ -84,7 +85,7 @@ impl Report<'_> {
             }
             writeln!(out, "begun before, and not known to have ended by then:")?;
         }
-        table(&mut answer.running.iter().copied(), out)
+        runs(&mut answer.running.iter().copied(), out)
     }
 
     /// A mistyped name has no history.
@@ -123,7 +124,7 @@ impl Report<'_> {
 
 const HEAD: [&str; 5] = ["RELEASE", "IMAGE", "DIGEST", "FROM", "TO"];
 
-fn table(intervals: &mut dyn Iterator<Item = &Interval>, out: &mut dyn Write) -> io::Result<()> {
+fn runs(intervals: &mut dyn Iterator<Item = &Interval>, out: &mut dyn Write) -> io::Result<()> {
     let cells = |interval: &Interval| {
         let run = &interval.run;
         let release = run.release.as_ref().map_or_else(|| "none".to_owned(), |release| shown(&release.to_string()));
@@ -135,14 +136,7 @@ fn table(intervals: &mut dyn Iterator<Item = &Interval>, out: &mut dyn Write) ->
         [release, shown(&run.image), shown(run.digest.get(..19).unwrap_or(&run.digest)), interval.from.to_string(), to]
     };
     let rows: Vec<[String; 5]> = std::iter::once(HEAD.map(str::to_owned)).chain(intervals.map(cells)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), width(3)];
-    for row in &rows {
-        let [release, image, digest, from, to] = row;
-        let [a, b, c, d] = widths;
-        writeln!(out, "{release:a$}  {image:b$}  {digest:c$}  {from:d$}  {to}")?;
-    }
-    Ok(())
+    columns(&rows, out)
 }
 
 #[derive(Serialize)]

@@ -35,6 +35,8 @@ pub(super) struct Comparison {
     pub other_commits: Vec<(String, String)>,
     /// Images whose commit nobody knows.
     pub uncommitted: Vec<String>,
+    /// How many images were held against a commit.
+    pub held_against_commit: usize,
     /// What has to be resolved, by canonical repository and tag: the places in `outcomes`, and what the digest must be.
     open: BTreeMap<(String, String), Vec<(usize, Expected)>>,
 }
@@ -85,6 +87,7 @@ impl Comparison {
             missing: Vec::new(),
             other_commits: Vec::new(),
             uncommitted: Vec::new(),
+            held_against_commit: 0,
             open: BTreeMap::new(),
         };
         let mut seen = BTreeSet::new();

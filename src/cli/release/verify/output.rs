@@ -35,16 +35,24 @@ pub(super) fn plain(release: &Release, comparison: &Comparison, all: &AllUsed, o
     for skipped in &all.skipped {
         writeln!(out, "not looked at: {}", shown(skipped))?;
     }
+    for unknown in &all.unknown {
+        let told =
+            "undecided: a kind with images that nobody told us where to find; name it in 'workloads' of --config";
+        writeln!(out, "not looked at: {}, {told}", shown(unknown))?;
+    }
     for unlisted in &all.unlisted {
         writeln!(out, "not listed, so that Pods are compared as they are written: {}", shown(unlisted))?;
     }
     let is = |wanted: fn(&Outcome) -> bool| comparison.count(wanted);
+    let other = comparison.other_commits.len() + comparison.uncommitted.len();
+    let of_commit = comparison.held_against_commit.saturating_sub(other);
     let counts = [
         (is(|outcome| *outcome == Outcome::Equal), "equal"),
         (is(|outcome| *outcome == Outcome::ByTag), "by tag alone"),
         (is(|outcome| matches!(outcome, Outcome::Different(_) | Outcome::Unreadable(_))), "different"),
         (is(|outcome| *outcome == Outcome::Extra), "extra"),
         (comparison.missing.len(), "missing"),
+        (of_commit, "of the commit"),
         (comparison.other_commits.len(), "of another commit"),
         (is(|outcome| matches!(outcome, Outcome::Undecided(_))) + comparison.uncommitted.len(), "undecided"),
         (is(|outcome| *outcome == Outcome::Ignored), "ignored"),
@@ -144,7 +152,7 @@ pub(super) fn json(release: &Release, comparison: &Comparison, all: &AllUsed, ou
         missing: comparison.missing.iter().map(|(name, image)| MissingOutput { name, image }).collect(),
         other_commits: comparison.other_commits.iter().map(|(name, commit)| CommitOutput { name, commit }).collect(),
         unknown_commits: &comparison.uncommitted,
-        not_looked_at: all.skipped.iter().map(String::as_str).collect(),
+        not_looked_at: all.skipped.iter().chain(&all.unknown).map(String::as_str).collect(),
         unlisted_kinds: &all.unlisted,
     };
     print(&output, out)
