@@ -428,9 +428,10 @@ impl<'s> Builder<'s> {
                     continue;
                 };
                 // kubectl's reader lets what is merged take the place of what stands above it.
-                let above = &own[..before.min(own.len())];
+                let above: HashMap<&str, &Node> =
+                    own.iter().take(before).map(|own| (own.key.as_str(), &own.value)).collect();
                 let differs = |entry: &&Entry| {
-                    above.iter().any(|own| own.key == entry.key && own.value.to_json() != entry.value.to_json())
+                    above.get(entry.key.as_str()).is_some_and(|own| own.to_json() != entry.value.to_json())
                 };
                 if let Some(key) = inherited.iter().find(differs).map(|entry| entry.key.clone()) {
                     let message =

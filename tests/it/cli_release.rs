@@ -423,7 +423,7 @@ fn other_platforms_are_shown_and_however_many_there_are() {
     assert!(plain.code == 1 && plain.stdout.contains(&told), "{}", plain.stdout);
     assert!(plain.stdout.contains(", +2 more\n\nto verify:\n  - app: linux/p00000, "), "{}", plain.stdout);
     let markdown = scene.run(&["release", "diff", "--format", "markdown", "one.yaml", "two.yaml"]).stdout;
-    assert!(markdown.contains("` (linux/p00000 sha256") && markdown.contains(c), "{markdown}");
+    assert!(markdown.contains(&format!("` (`linux/p00000 {b} -> {c}, ")), "{markdown}");
     let output = scene.run(&["release", "diff", "--format", "json", "one.yaml", "two.yaml"]).json();
     assert_eq!((&output["equal"], &output["images"][0]["change"]), (&json!(false), &json!("changed")));
     assert_eq!(output["images"][0]["to"]["platforms"]["linux/p00000"], json!(format!("sha256:{}", "c".repeat(64))));

@@ -201,7 +201,7 @@ fn markdown(old: &Side, new: &Side, difference: &Difference, out: &mut dyn Write
     for image in &difference.images {
         let (old, mut new) = (cell(image.old.as_ref()), cell(image.new.as_ref()));
         if image.only_platforms() {
-            new = format!("{new} ({})", plain_text(&platforms(image).unwrap_or_default()));
+            new = format!("{new} ({})", code(&platforms(image).unwrap_or_default()));
         }
         let commits = match (image.commits(), &image.link) {
             ((Some(from), Some(to)), link) if from != to => {
