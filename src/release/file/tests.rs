@@ -422,7 +422,7 @@ fn a_stale_lock_is_told_and_a_missing_one_is_not() {
     let file = read(&format!("{DESIGN}id: {}\n", digest_of('a')));
     let told = file.stale_id().unwrap().to_string();
     assert!(
-        told.starts_with("r.yaml: warning: the id sha256:aaaaaaaaaaaa is written, and that of the content is "),
+        told.starts_with("r.yaml:6:5: warning: the id sha256:aaaaaaaaaaaa is written, and that of the content is "),
         "{told}"
     );
     assert_eq!(read(DESIGN).stale_id(), None);
