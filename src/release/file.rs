@@ -384,7 +384,7 @@ pub fn problem_of_tag(tag: &str, has_digest: bool) -> Option<(String, &'static s
     }
     let moving = if check::is_moving(tag) {
         Some("write a version, or take the tag out and keep its digest")
-    } else if TagFacts::of(&tag).classes.contains(Class::Channel) && !has_digest {
+    } else if TagFacts::of(tag).classes.contains(Class::Channel) && !has_digest {
         Some("write a version, or the digest beside it")
     } else {
         None

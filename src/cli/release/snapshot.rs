@@ -67,7 +67,7 @@ pub(super) fn run(args: &SnapshotArgs, surroundings: &mut Surroundings<'_>) -> a
     let live = Live::reach(args.context.as_deref())?;
     let mut all = AllUsed::default();
     running::read(&live, args.namespace.as_deref(), Which::WithPods, &config, &mut all)?;
-    for left_out in all.skipped.iter().chain(&all.unlisted) {
+    for left_out in all.skipped.iter().chain(&all.unknown).chain(&all.unlisted) {
         // A closed standard error takes nothing from the verdict.
         let _ = writeln!(surroundings.err, "note: not looked at: {}", shown(left_out));
     }

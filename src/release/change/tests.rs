@@ -93,7 +93,7 @@ fn names_sources_and_what_came_before_are_written_too() {
     assert!(newer.text().contains("source: {repo: https://git.example.com/a}\n"), "{}", newer.text());
     let none = image(ImageChange::Tag(None));
     let digest = image(ImageChange::Digest(Some(digest('a'))));
-    assert!(newer.changed(&[none.clone()]).is_err(), "neither tag nor digest");
+    assert!(newer.changed(std::slice::from_ref(&none)).is_err(), "neither tag nor digest");
     assert!(newer.changed(&[none, digest]).unwrap().text().contains("{repo: ghcr.io/acme/app, digest: sha256:aaaa"));
 }
 

@@ -92,7 +92,7 @@ fn has_objects(name: &str, text: &str) -> bool {
 }
 
 fn manifests(name: String, all: &AllUsed, surroundings: &mut Surroundings<'_>) -> Option<Side> {
-    for skipped in &all.skipped {
+    for skipped in all.skipped.iter().chain(&all.unknown) {
         // A closed standard error takes nothing from the verdict.
         let _ = writeln!(surroundings.err, "note: not looked at: {}", shown(skipped));
     }
