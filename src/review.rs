@@ -27,7 +27,7 @@ pub use consider::{About, Considered, Pass, consider};
 pub use exempt::{Exempt, ExemptRequesters, exemption};
 pub use patch::{Annotating, Patch, Rewrite, patch, with_digest};
 pub use pins::{PIN_KEY_BYTES, PROOF_LIFETIME, PinKeys, Proofs, prove, slot};
-pub use pod::{IMAGES_ANNOTATION, PINS_ANNOTATION, PodMetadata, PullNames};
+pub use pod::{IMAGES_ANNOTATION, PINS_ANNOTATION, PodMetadata, PullNames, RELEASE_ANNOTATION};
 pub use request::{AdmissionRequest, Operation, ReviewError, UserInfo, read, uid_of};
 pub use response::{Outcome, answer};
 pub use text::{denial, warnings};
