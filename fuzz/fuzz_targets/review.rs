@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
-use tagwarden::policy::{Facts, PolicySet, Settings, Stage, decide};
+use tagwarden::policy::{Facts, Governed, PolicySet, Settings, Stage, decide};
 use tagwarden::review::{About, Considered, ExemptRequesters, Outcome, Workloads, answer, consider, read, uid_of};
 
 /// Group, kind, and what stands before and after the PodSpec in an object of the kind.
@@ -53,13 +53,14 @@ fn judge(body: &[u8]) {
     let reply = match consider(&request, &about, &workloads, &requesters) {
         Considered::Pass(pass) => answer(&about, Outcome::Passed(&pass), None, &[]),
         Considered::UnknownKind => {
-            let request = about.policy_request(None, Stage::Admission, 0);
+            let request = about.policy_request(None, &[], Governed::default(), Stage::Admission, 0);
             let verdict = decide(POLICIES.plan_unknown_kind(&request, &about.shown_kind()), &[], &Facts::default());
             answer(&about, Outcome::Judged(&verdict), Some(&POLICIES), &[])
         }
         Considered::Judge(collected) => {
             let images = collected.images();
-            let request = about.policy_request(None, Stage::Admission, 0);
+            let beside = collected.beside();
+            let request = about.policy_request(None, &beside, Governed::default(), Stage::Admission, 0);
             let verdict = decide(POLICIES.plan(&request, &images), &images, &Facts::default());
             answer(&about, Outcome::Judged(&verdict), Some(&POLICIES), &collected.warnings)
         }
