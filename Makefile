@@ -81,7 +81,7 @@ doc:
 .PHONY: wasm
 wasm:
 	@rustc --print target-libdir --target wasm32-unknown-unknown | xargs test -d || rustup target add wasm32-unknown-unknown
-	$(CARGO) check --locked --lib --no-default-features --target wasm32-unknown-unknown
+	RUSTFLAGS="-D warnings" $(CARGO) check --locked --lib --no-default-features --target wasm32-unknown-unknown
 
 # Fuzz targets are a package of their own; what is not compiled rots.
 .PHONY: fuzz-check

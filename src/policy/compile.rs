@@ -22,7 +22,9 @@ pub(crate) use channel::{Comparison, Environment, Environments};
 pub(crate) use metadata::{BaseImages, DAY, LabelDemand, Metadata};
 pub(crate) use rules::{Rule, Tags};
 pub use settings::{NoPolicy, NonCanonicalHost, Settings, TrustedLabels};
-pub(crate) use validate::{Selector, trusted};
+pub(crate) use validate::Selector;
+#[cfg(feature = "server")]
+pub(crate) use validate::trusted;
 
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
@@ -222,6 +224,7 @@ impl NamespaceFilter {
     }
 
     /// The filter as people write it in files other than policies.
+    #[cfg(feature = "server")] // the server's configuration is the one other file
     pub fn compile(read: Option<&super::file::Namespaces>, settings: &Settings, reader: &mut Reader<'_>) -> Self {
         validate::namespaces(read, settings, reader)
     }

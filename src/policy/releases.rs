@@ -1,12 +1,14 @@
 //! Which release governs a namespace: the first choice of the configuration that is about it, among what is loaded.
 
+#[cfg(feature = "server")] // choices stand in the server's configuration alone
+mod written;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::compile::{NamespaceFilter, trusted};
-use super::file::{Namespaces, Text};
-use super::{Labels, Settings};
-use crate::document::{Diagnostic, Reader};
+use super::Labels;
+use super::compile::NamespaceFilter;
+use crate::document::Diagnostic;
 use crate::release::{Release, ReleaseFile};
 
 /// What governs a namespace.
@@ -247,29 +249,6 @@ impl Choice {
     #[must_use]
     pub fn newest_everywhere() -> Self {
         Choice { namespaces: NamespaceFilter::everywhere(), current: Current::Newest }
-    }
-
-    /// A choice as people write it: for which namespaces, and which release, by name or by a label of the namespace.
-    pub(crate) fn compile(
-        namespaces: Option<&Namespaces>,
-        named: Option<&Text>,
-        label: Option<&Text>,
-        settings: &Settings,
-        reader: &mut Reader<'_>,
-    ) -> Self {
-        if let (Some(_), Some(label)) = (named, label) {
-            let error = reader.error(label.span.clone(), "'current' and 'currentLabel' both say which release governs");
-            error.help.push("take one of the two out".to_owned());
-        }
-        if let Some(label) = label {
-            trusted(label, settings, reader);
-        }
-        let current = match (named, label) {
-            (Some(name), _) => Current::Named(name.value.clone()),
-            (None, Some(label)) => Current::Label(label.value.clone()),
-            (None, None) => Current::Newest,
-        };
-        Choice { namespaces: NamespaceFilter::compile(namespaces, settings, reader), current }
     }
 
     /// Whether it takes the release that no other lists as previous.
