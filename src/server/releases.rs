@@ -17,7 +17,7 @@ use self::unit::Unit;
 use super::home::Home;
 use super::objects::WatchedObjects;
 use super::state::Shared;
-use crate::cluster::{Cluster, Leadership, StoredObjects};
+use crate::cluster::{Cluster, StoredObjects};
 use crate::config::{Config, ReleaseOrigin, ReleaseSource};
 use crate::metrics::Metrics;
 use crate::policy::{CustomKind, Loaded, Releases, SEVERAL, Snapshots};
@@ -25,12 +25,15 @@ use crate::policy::{CustomKind, Loaded, Releases, SEVERAL, Snapshots};
 /// Where releases come from, what was good of each last, and for whom they are.
 pub(super) struct ReleaseSources {
     cluster: Option<Cluster>,
-    /// Says whether this replica writes statuses; none: nobody does.
-    leadership: Option<Leadership>,
+    /// Where what is good is saved, and who says whether this replica writes statuses; none: nobody does.
+    home: Option<Home>,
+    metrics: Arc<Metrics>,
     choices: Vec<ReleaseSource>,
     units: BTreeMap<ReleaseOrigin, Unit>,
     saved: last_good::Read,
     save: last_good::Save,
+    /// Whether what was saved is read and kept: from the first source on, since without one our account may not.
+    is_kept: bool,
     /// Whether each source has said something once.
     answered: bool,
 }
@@ -59,14 +62,16 @@ impl ReleaseSources {
         home: Option<&Home>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, String> {
-        let (saved, save) = last_good::keep(home, metrics);
+        let (saved, save) = last_good::keep(None, metrics);
         let mut sources = ReleaseSources {
             cluster: cluster.cloned(),
-            leadership: home.map(|home| home.leadership.clone()),
+            home: home.cloned(),
+            metrics: Arc::clone(metrics),
             choices: Vec::new(),
             units: BTreeMap::new(),
             saved,
             save,
+            is_kept: false,
             answered: false,
         };
         sources.fits(config)?;
@@ -89,6 +94,10 @@ impl ReleaseSources {
 
     /// Takes the sources of another configuration; what is known of one that stays is kept.
     pub fn follow(&mut self, config: &Config) {
+        if !self.is_kept && !config.releases.is_empty() {
+            (self.saved, self.save) = last_good::keep(self.home.as_ref(), &self.metrics);
+            self.is_kept = true;
+        }
         let mut before = std::mem::take(&mut self.units);
         for source in &config.releases {
             let origin = &source.origin;
@@ -102,7 +111,7 @@ impl ReleaseSources {
     }
 
     fn unit(&self, origin: &ReleaseOrigin) -> Unit {
-        let leadership = self.leadership.as_ref();
+        let leadership = self.home.as_ref().map(|home| &home.leadership);
         let watched = self.cluster.as_ref().filter(|_| *origin == ReleaseOrigin::Objects);
         Unit::of(origin, watched.map(|cluster| WatchedObjects::begin(cluster, CustomKind::ImageRelease, leadership)))
     }
