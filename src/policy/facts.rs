@@ -2,6 +2,7 @@
 //!
 //! Plain data; who fetches it is somebody else's business.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -140,13 +141,13 @@ pub struct Undecided {
     /// Which class of failure.
     pub failure: Failure,
     /// What happened and what to do, in our own words: never a remote server's. One line of printable ASCII.
-    pub detail: String,
+    pub detail: Cow<'static, str>,
 }
 
 impl Undecided {
     /// A failure and what to say of it.
     #[must_use]
-    pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
+    pub fn new(failure: Failure, detail: impl Into<Cow<'static, str>>) -> Self {
         Undecided { failure, detail: detail.into() }
     }
 }
