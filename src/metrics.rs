@@ -2,6 +2,7 @@
 //!
 //! Labels are bounded: kinds that no table knows are `other`, and no image, tag, digest, namespace or Pod is ever one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
@@ -65,6 +66,9 @@ pub struct Metrics {
     history_watched: IntGauge,
     history_write_failures: IntCounter,
     history_event_failures: IntCounter,
+    log_lines_dropped: IntCounter,
+    /// Of these, how many are counted.
+    log_lines_counted: AtomicU64,
 }
 
 /// How a lookup was answered.
@@ -248,6 +252,11 @@ impl Metrics {
                 "tagwarden_history_event_failures_total",
                 "Changes of releases that could not be told as Events.",
             )?,
+            log_lines_dropped: list.counter(
+                "tagwarden_log_lines_dropped_total",
+                "Lines of the log that were dropped because standard error was not read in time.",
+            )?,
+            log_lines_counted: AtomicU64::new(0),
             registry: list.registry.clone(),
         };
         let build = list.gauges("tagwarden_build_info", "The program, always 1.", &["version"])?;
@@ -406,6 +415,12 @@ impl Metrics {
         self.history_event_failures.inc();
     }
 
+    /// Shows that so many lines of the log were dropped since the process began.
+    pub fn log_lines_dropped(&self, lines: u64) {
+        let counted = self.log_lines_counted.fetch_max(lines, Ordering::Relaxed);
+        self.log_lines_dropped.inc_by(lines.saturating_sub(counted));
+    }
+
     /// Shows when the certificate that is in use ends, in seconds since the epoch.
     pub fn certificate_in_use(&self, end: i64) {
         self.certificate_expiry.set(seconds(end));
@@ -541,6 +556,15 @@ mod tests {
             let help = format!("# HELP {name} ");
             assert!(text.contains(&help), "{name} has no help");
         }
+    }
+
+    #[test]
+    fn dropped_lines_are_counted_once_however_often_they_are_shown() {
+        let metrics = Metrics::new().unwrap();
+        for lines in [0, 3, 3, 2, 5] {
+            metrics.log_lines_dropped(lines);
+        }
+        assert!(metrics.text().unwrap().contains("\ntagwarden_log_lines_dropped_total 5\n"));
     }
 
     #[test]
