@@ -152,3 +152,115 @@ pub fn decision(request: &AdmissionRequest<'_>, decided: &Decided<'_>) {
         "decision"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decided, decision, subscriber};
+    use crate::config::{LogFormat, LogLevel};
+    use crate::policy::{Facts, PolicySet, Releases, Settings, Stage, decide};
+    use crate::review::{About, Considered, ExemptRequesters, Workloads, consider, read};
+    use crate::telemetry::sink::Sink;
+    use serde_json::{Value, json};
+    use std::io::{self, BufRead as _, BufReader};
+    use std::time::Duration;
+
+    const POLICY: &str = "
+apiVersion: tagwarden.dev/v1
+kind: ImagePolicy
+metadata: {name: p}
+spec: {mode: enforce, rules: [{name: \"say \\\"any\\\"\", images: [\"**\"], tags: [release]}]}
+";
+
+    /// Has `use_line` write the line of a decision on a Pod of these images, once and again; gives the lines.
+    fn lines(images: &[&str], use_line: impl FnOnce(&dyn Fn())) -> Vec<String> {
+        let containers =
+            images.iter().enumerate().map(|(number, image)| json!({"name": format!("c{number}"), "image": image}));
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"},
+            "spec": {"containers": containers.collect::<Value>()}});
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "u-1", "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "name": "x", "namespace": "shop", "operation": "CREATE",
+            "userInfo": {"username": "a\"\u{430}"}, "object": pod, "oldObject": null, "dryRun": false}});
+        let review = review.to_string();
+        let request = read(review.as_bytes()).unwrap();
+        let about = About::of(&request);
+        let (workloads, nobody) = (Workloads::default(), ExemptRequesters::default());
+        let Considered::Judge(collected) = consider(&request, &about, &workloads, &nobody) else {
+            panic!("not judged")
+        };
+        let images = collected.images();
+        let policies = PolicySet::compile(&[("p.yaml", POLICY)], Settings::default()).unwrap();
+        let governed = Releases::default();
+        let governed = governed.govern(about.namespace.as_deref(), None);
+        let asked = about.policy_request(None, &[], governed, Stage::Admission, 1_800_000_000);
+        let verdict = decide(policies.plan(&asked, &images), &images, &Facts::default());
+        let decided = Decided {
+            endpoint: "validate",
+            decision: verdict.decision,
+            reason: None,
+            verdict: Some(&verdict),
+            policy_hash: "h",
+            duration: Duration::from_micros(41),
+        };
+
+        let (reader, writer) = io::pipe().unwrap();
+        let sink = Sink::start(writer, drop).unwrap();
+        let subscriber = subscriber(LogFormat::Json, false, LogLevel::Info, sink.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            use_line(&|| decision(&request, &decided));
+            tracing::error!("last");
+        });
+        assert!(sink.flush(Duration::from_secs(20)));
+        let lines = BufReader::new(reader).lines().map(Result::unwrap);
+        lines.take_while(|line| !line.contains("\"message\":\"last\"")).collect()
+    }
+
+    #[test]
+    fn the_line_of_a_decision_has_all_fields_in_their_order() {
+        let images = ["nginx:v1.2.3", "ngi\"nx:latest", "redis"];
+        let [line] = <[String; 1]>::try_from(lines(&images, |line| line())).unwrap();
+        let (_, fields) = line.split_once("\",").unwrap();
+        let wanted = concat!(
+            r#""level":"INFO","message":"decision","uid":"u-1","endpoint":"validate","operation":"CREATE","kind":"Pod","#,
+            r#""namespace":"shop","name":"x","user":"a\"\\u{430}","dry_run":false,"decision":"deny","image_count":3,"#,
+            r#""images":[{"reference":"nginx:v1.2.3","class":"release","rule":"say \"any\"","decision":"allow"},"#,
+            r#"{"reference":"ngi\"nx:latest","decision":"deny","findings":"TW100 enforce"},"#,
+            r#"{"reference":"redis","class":"none","rule":"say \"any\"","decision":"deny","findings":"TW120 enforce"}],"#,
+            r#""object_findings":"","policy_hash":"h","duration_seconds":0.000041,"target":"tagwarden::telemetry"}"#
+        );
+        assert_eq!(fields, wanted);
+        serde_json::from_str::<Value>(&line).unwrap();
+    }
+
+    /// The goal of one line, its way through the sink included.
+    #[test]
+    fn the_line_of_a_decision_takes_no_memory() {
+        let allowed = ["nginx:v1.2.3", "registry.example.com/a/b:v1.2.3", "redis:v7.0.0"];
+        for (images, least, most) in [(&allowed[..], 0, 0), (&["nginx\u{430}"], 1, 8)] {
+            let written = lines(images, |line| {
+                line();
+                let counted = allocation_counter::measure(line).count_total;
+                assert!((least..=most).contains(&counted), "{counted} allocations for {images:?}");
+            });
+            assert_eq!(written.len(), 2);
+        }
+    }
+
+    #[test]
+    fn levels_below_the_configured_one_and_the_chatter_of_libraries_are_left_out() {
+        let (reader, writer) = io::pipe().unwrap();
+        let sink = Sink::start(writer, drop).unwrap();
+        let subscriber = subscriber(LogFormat::Json, false, LogLevel::Warn, sink.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("ours");
+            tracing::info!(target: "hyper", "theirs");
+            tracing::warn!(target: "hyper", "their warning");
+            tracing::warn!("our warning");
+        });
+        assert!(sink.flush(Duration::from_secs(20)));
+        let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+        assert!(lines.next().unwrap().contains("their warning"));
+        assert!(lines.next().unwrap().contains("our warning"));
+    }
+}
