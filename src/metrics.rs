@@ -490,7 +490,7 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::{CacheResult, Metrics, Review};
+    use super::{CacheResult, Metrics};
     use crate::policy::{Check, Decision, Mode};
     use std::time::Duration;
 

@@ -257,7 +257,7 @@ mod tests {
         let (tell, told) = channel();
         let fails = Arc::new(Mutex::new(false));
         let out = Out { pieces: sender, fails: Arc::clone(&fails) };
-        let sink = Sink::start(out, move |lines| drop(tell.send(lines))).unwrap();
+        let sink = Sink::start(out, move |lines| tell.send(lines).unwrap_or_default()).unwrap();
         Bed { sink, pieces, fails, told }
     }
 
@@ -300,7 +300,7 @@ mod tests {
     fn whoever_logs_never_waits_and_what_does_not_fit_is_dropped_whole_and_told_of() {
         let (mut reader, writer) = io::pipe().unwrap();
         let (tell, told) = channel();
-        let sink = Sink::start(writer, move |lines| drop(tell.send(lines))).unwrap();
+        let sink = Sink::start(writer, move |lines| tell.send(lines).unwrap_or_default()).unwrap();
         let line = format!("{}\n", "x".repeat(999));
         let logged = 3 * CAPACITY / line.len();
         (0..logged).for_each(|_| log(&sink, &line));
