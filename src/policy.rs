@@ -41,7 +41,7 @@ pub use plan::Plan;
 pub use reasons::{About, Reason};
 pub use releases::{Choice, Current, Governed, Loaded, Mismatch, Releases, SEVERAL, Snapshots};
 pub use resource::{CustomKind, GROUP, VERSION, policy_crd, release_crd};
-pub use show::{IMAGE_BYTES, printable};
+pub use show::{IMAGE_BYTES, printable, shown};
 pub use test_file::{Case, Difference, Expectation, Seen, SeenFinding, TestFile, test_schema};
 pub use verdict::{AllowReason, Applied, Decision, Finding, ImageVerdict, Level, OneRelease, Pinning, Verdict};
 

@@ -1,5 +1,6 @@
 //! How strings from outside are shown: printable ASCII, bounded.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Bytes of an image that texts show.
@@ -9,9 +10,15 @@ pub const IMAGE_BYTES: usize = 120;
 /// never cut inside an escape, and `...` stands at the end of what was cut.
 #[must_use]
 pub fn printable(text: &str, limit: usize) -> String {
+    shown(text, limit).into_owned()
+}
+
+/// The same as [`printable`]: the text itself, where that is all that is to be shown.
+#[must_use]
+pub fn shown(text: &str, limit: usize) -> Cow<'_, str> {
     let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'\\';
     if text.len() <= limit && text.bytes().all(plain) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len().min(limit));
     // Where the text may be cut so that the dots still fit.
@@ -32,7 +39,7 @@ pub fn printable(text: &str, limit: usize) -> String {
             break;
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// The first few of a list, and how many more there are: `a, b, c, +4 more`.
@@ -47,13 +54,21 @@ pub(crate) fn first_few<S: AsRef<str>>(items: &[S], most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{first_few, printable};
+    use super::{first_few, printable, shown};
+    use std::borrow::Cow;
 
     #[test]
     fn everything_but_printable_ascii_is_escaped() {
         assert_eq!(printable("nginx:1", 120), "nginx:1");
         assert_eq!(printable("a\u{430}\n\x1b[31m", 120), "a\\u{430}\\n\\u{1b}[31m");
         assert_eq!(printable("a\\n", 120), "a\\\\n", "a written backslash is not taken for an escape");
+    }
+
+    #[test]
+    fn what_needs_no_change_is_not_copied() {
+        assert!(matches!(shown("nginx:1", 7), Cow::Borrowed("nginx:1")));
+        assert!(matches!(shown("nginx:1", 6), Cow::Owned(cut) if cut == "ngi..."));
+        assert!(matches!(shown("a\n", 120), Cow::Owned(escaped) if escaped == "a\\n"));
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod history;
 mod hostile;
 mod https_connections;
 mod https_lifecycle;
+mod https_log;
 mod https_mutate;
 mod https_objects;
 mod https_registry;
