@@ -3,14 +3,17 @@
 use std::hint::black_box;
 
 use tagwarden::image::Reference;
-use tagwarden::policy::{Facts, Governed, Stage, decide};
-use tagwarden::review::{About, Considered, Outcome, answer, consider, read};
+use tagwarden::policy::{Facts, Stage, decide};
+use tagwarden::review::{Outcome, answer};
 
-use crate::scene::{self, Known, Surroundings, admits, asked_review, asking, denied, policy, review};
+use crate::scene::{
+    self, Known, Surroundings, admits, asking, denied, images_of, policy, review, review_with, with_images,
+};
 
-/// A Pod as small as an API server sends it.
+/// Pods as an API server sends them.
 const SMALL: &[u8] = include_bytes!("../../tests/data/reviews/pod-create-dry-run.json");
-const LARGE: &[u8] = scene::REVIEW.as_bytes();
+const USUAL: &[u8] = scene::REVIEW.as_bytes();
+const LARGE: &[u8] = include_bytes!("../../tests/data/reviews/pod-64k.json");
 
 /// How a case is counted: its name, and one call of it.
 type Count = fn(&str, &mut dyn FnMut());
@@ -18,57 +21,57 @@ type Count = fn(&str, &mut dyn FnMut());
 /// Counts everything.
 pub fn all(count: Count) {
     references(count);
-    count("read a review of 3 KB", &mut || drop(black_box(read(black_box(SMALL)))));
-    count("read a review of 8 KB", &mut || drop(black_box(read(black_box(LARGE)))));
+    reading(count);
     for rules in [1, 100, 1000] {
         judging(count, rules);
     }
     answers(count);
     whole(count);
+    at_hand(count);
 }
 
 fn references(count: Count) {
     let pinned = format!("registry.example.com/acme/api:v1.4.2@sha256:{}", "0a".repeat(32));
     for (name, text) in [
-        ("parse a short reference", "nginx"),
-        ("parse a reference with a tag", "registry.example.com/acme/api:v1.4.2"),
-        ("parse a reference with a digest", &pinned),
+        ("reference: short", "nginx"),
+        ("reference: with a tag", "registry.example.com/acme/api:v1.4.2"),
+        ("reference: with a digest", &pinned),
     ] {
         assert!(Reference::parse(text).is_ok());
         count(name, &mut || drop(black_box(Reference::parse(black_box(text)))));
     }
 }
 
-/// From images that are read to a verdict, without facts.
+/// From a review's bytes to its images.
+fn reading(count: Count) {
+    let under = Surroundings::default();
+    for (name, body) in [("read: 3 KB", SMALL), ("read: 8 KB", USUAL), ("read: 64 KB", LARGE)] {
+        assert!(images_of(body, &under) > 0);
+        count(name, &mut || drop(black_box(images_of(black_box(body), &under))));
+    }
+}
+
+/// From images to a verdict, without facts.
 fn judging(count: Count, rules: usize) {
-    let (set, under) = (policy(rules), Surroundings::default());
-    let Ok(request) = read(LARGE) else { unreachable!("it is a review") };
-    let about = About::of(&request);
-    let Considered::Judge(collected) = consider(&request, &about, &under.workloads, &under.requesters) else {
-        unreachable!("a Pod is judged")
-    };
-    let images = collected.images();
-    let asked = about.policy_request(None, &[], Governed::default(), Stage::Admission, 0);
-    count(&format!("plan and decide, rules: {rules}"), &mut || {
-        let plan = set.plan(black_box(&asked), black_box(&images));
-        drop(black_box(decide(plan, &images, &Facts::default())));
+    let set = policy(rules);
+    with_images(USUAL, |_, asked, images| {
+        count(&format!("plan and decide: rules {rules}"), &mut || {
+            let plan = set.plan(black_box(asked), black_box(images));
+            drop(black_box(decide(plan, images, &Facts::default())));
+        });
     });
 }
 
+/// From a verdict to the answer's bytes.
 fn answers(count: Count) {
-    let (set, under) = (policy(1), Surroundings::default());
+    let set = policy(1);
     let denied = denied();
-    for (name, body, allowed) in [("answer: allowed", LARGE, true), ("answer: denied", denied.as_bytes(), false)] {
-        let Ok(request) = read(body) else { unreachable!("it is a review") };
-        let about = About::of(&request);
-        let Considered::Judge(collected) = consider(&request, &about, &under.workloads, &under.requesters) else {
-            unreachable!("a Pod is judged")
-        };
-        let images = collected.images();
-        let asked = about.policy_request(None, &[], Governed::default(), Stage::Admission, 0);
-        let verdict = decide(set.plan(&asked, &images), &images, &Facts::default());
-        assert_eq!(verdict.decision.admits(), allowed);
-        count(name, &mut || drop(black_box(answer(&about, Outcome::Judged(black_box(&verdict)), Some(&set), &[]))));
+    for (name, body, allowed) in [("answer: allowed", USUAL, true), ("answer: denied", denied.as_bytes(), false)] {
+        with_images(body, |about, asked, images| {
+            let verdict = decide(set.plan(asked, images), images, &Facts::default());
+            assert_eq!(verdict.decision.admits(), allowed);
+            count(name, &mut || drop(black_box(answer(about, Outcome::Judged(black_box(&verdict)), Some(&set), &[]))));
+        });
     }
 }
 
@@ -77,14 +80,17 @@ fn whole(count: Count) {
     let (one, thousand) = (policy(1), policy(1000));
     let denied = denied();
     for (name, body, set, allowed) in [
-        ("review: allowed", LARGE, &one, true),
-        ("review: allowed, rules: 1000", LARGE, &thousand, true),
+        ("review: allowed", USUAL, &one, true),
+        ("review: allowed by the last of 1000 rules", USUAL, &thousand, true),
         ("review: denied", denied.as_bytes(), &one, false),
     ] {
         assert_eq!(admits(&review(body, set, &under)), allowed);
         count(name, &mut || drop(black_box(review(black_box(body), set, &under))));
     }
+}
 
+/// The whole way with all facts at hand, in a namespace that a release governs.
+fn at_hand(count: Count) {
     let known = Known::all();
     let under = Surroundings { releases: scene::declared(&known), ..Surroundings::default() };
     for (name, keys) in [
@@ -93,7 +99,8 @@ fn whole(count: Count) {
         ("review: all that images say of themselves", scene::METADATA),
     ] {
         let set = asking(keys);
-        assert!(admits(&asked_review(LARGE, &set, &under, &known)), "{name}");
-        count(name, &mut || drop(black_box(asked_review(black_box(LARGE), &set, &under, &known))));
+        let review = |body| review_with(body, &set, &under, Stage::Mutation, |plan| known.facts(plan));
+        assert!(admits(&review(USUAL)), "{name}");
+        count(name, &mut || drop(black_box(review(black_box(USUAL)))));
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use tagwarden::image::{DigestBuf, Platform};
 use tagwarden::policy::{
-    Answer, Asked, Created, Facts, Failure, Governed, ImageFacts, Lookup, Plan, PlatformFacts, PolicySet, Releases,
-    Resolved, Settings, Snapshots, Stage, Undecided, decide, gather,
+    Answer, Asked, Created, Facts, Failure, Governed, ImageFacts, ImageUse, Lookup, Plan, PlatformFacts, PolicySet,
+    Releases, Request, Resolved, Settings, Snapshots, Stage, Undecided, decide, gather,
 };
 use tagwarden::review::{About, Considered, ExemptRequesters, Outcome, Workloads, answer, consider, read};
 
@@ -145,21 +145,15 @@ pub struct Surroundings {
 
 /// The whole way from bytes to bytes, as the server goes it where no policy asks for facts.
 pub fn review(body: &[u8], set: &PolicySet, under: &Surroundings) -> Vec<u8> {
-    way(body, set, under, Governed::default(), Stage::Admission, |_| Facts::default())
+    review_with(body, set, under, Stage::Admission, |_| Facts::default())
 }
 
-/// The same in a namespace with releases, with facts that are at hand.
-pub fn asked_review(body: &[u8], set: &PolicySet, under: &Surroundings, known: &Known) -> Vec<u8> {
-    let governed = under.releases.govern(Some("shop"), None);
-    way(body, set, under, governed, Stage::Mutation, |plan| known.facts(plan))
-}
-
+/// The same with whatever facts the plan is given. Where `under` has releases, they govern the namespace.
 #[inline]
-fn way(
+pub fn review_with(
     body: &[u8],
     set: &PolicySet,
     under: &Surroundings,
-    governed: Governed<'_>,
     stage: Stage,
     learn: impl Fn(&Plan<'_>) -> Facts,
 ) -> Vec<u8> {
@@ -169,11 +163,31 @@ fn way(
         return Vec::new();
     };
     let images = collected.images();
-    let asked = about.policy_request(None, &[], governed, stage, NOW);
+    let asked = about.policy_request(None, &[], under.releases.govern(about.namespace.as_deref(), None), stage, NOW);
     let plan = set.plan(&asked, &images);
     let facts = learn(&plan);
     let verdict = decide(plan, &images, &facts);
     answer(&about, Outcome::Judged(&verdict), Some(set), &[])
+}
+
+/// The first part of that way: how many images a review has.
+pub fn images_of(body: &[u8], under: &Surroundings) -> usize {
+    let Ok(request) = read(body) else { return 0 };
+    match consider(&request, &About::of(&request), &under.workloads, &under.requesters) {
+        Considered::Judge(collected) => collected.images().len(),
+        Considered::Pass(_) | Considered::UnknownKind => 0,
+    }
+}
+
+/// Does something with a review that has been read: with what an answer needs of it, what is asked, and its images.
+pub fn with_images(body: &[u8], then: impl FnOnce(&About<'_>, &Request<'_>, &[ImageUse<'_>])) {
+    let under = Surroundings::default();
+    let Ok(request) = read(body) else { unreachable!("it is a review") };
+    let about = About::of(&request);
+    let Considered::Judge(collected) = consider(&request, &about, &under.workloads, &under.requesters) else {
+        unreachable!("its images are judged")
+    };
+    then(&about, &about.policy_request(None, &[], Governed::default(), Stage::Admission, NOW), &collected.images());
 }
 
 /// Whether an answer lets its object in.
