@@ -53,7 +53,8 @@ pub fn run() -> Result<Vec<(String, u64)>, String> {
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output();
-    let ran = ran.map_err(|error| format!("valgrind cannot be started: {error}; install it (apt-get install valgrind)"))?;
+    let ran =
+        ran.map_err(|error| format!("valgrind cannot be started: {error}; install it (apt-get install valgrind)"))?;
     if !ran.status.success() {
         return Err(format!("the work under valgrind ended with {}", ran.status));
     }

@@ -53,7 +53,9 @@ fn compiled(rules: &str) -> PolicySet {
 
 /// The review with tags that no policy here accepts.
 pub fn denied() -> String {
-    ["v1.4.2", "v2.0.1", "3f9c2d1"].iter().fold(REVIEW.to_owned(), |body, tag| body.replace(&format!(":{tag}\""), ":latest\""))
+    ["v1.4.2", "v2.0.1", "3f9c2d1"]
+        .iter()
+        .fold(REVIEW.to_owned(), |body, tag| body.replace(&format!(":{tag}\""), ":latest\""))
 }
 
 /// What registries remember of the images of [`REVIEW`], by their tags.

@@ -37,6 +37,8 @@ mod cli_support;
 mod cli_test;
 mod cli_test_format;
 mod cli_usage;
+#[path = "../../benches/counts/baseline.rs"]
+mod counts_baseline;
 mod coverage;
 mod diagnostics;
 mod docs;
