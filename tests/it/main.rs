@@ -37,8 +37,7 @@ mod cli_support;
 mod cli_test;
 mod cli_test_format;
 mod cli_usage;
-#[path = "../../benches/counts/baseline.rs"]
-mod counts_baseline;
+mod counts;
 mod coverage;
 mod diagnostics;
 mod docs;
