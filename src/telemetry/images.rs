@@ -1,6 +1,6 @@
 //! The images of a decision's line, as JSON.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::MAX_BYTES;
 use super::json::quoted;
@@ -16,13 +16,13 @@ pub(super) struct Images<'v>(pub Option<&'v Verdict<'v>>);
 impl fmt::Debug for Images<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let images = self.0.map(|verdict| verdict.images.as_slice()).unwrap_or_default();
-        f.write_char('[')?;
+        f.write_str("[")?;
         for (index, image) in images.iter().take(MAX_IMAGES).enumerate() {
             f.write_str(if index == 0 { "{\"reference\":" } else { ",{\"reference\":" })?;
             write_image(f, image)?;
-            f.write_char('}')?;
+            f.write_str("}")?;
         }
-        f.write_char(']')
+        f.write_str("]")
     }
 }
 
@@ -48,7 +48,7 @@ fn write_image(f: &mut fmt::Formatter<'_>, image: &ImageVerdict<'_>) -> fmt::Res
     // Codes and modes need no escapes.
     f.write_str(",\"findings\":\"")?;
     write_codes(f, image.findings())?;
-    f.write_char('"')
+    f.write_str("\"")
 }
 
 fn write_some(f: &mut fmt::Formatter<'_>, name: &str, value: Option<&str>) -> fmt::Result {

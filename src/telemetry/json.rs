@@ -28,7 +28,7 @@ where
         SystemTime.format_time(&mut out)?;
         out.write_str("\",\"level\":\"")?;
         out.write_str(metadata.level().as_str())?;
-        out.write_char('"')?;
+        out.write_str("\"")?;
         let mut fields = Fields { out: out.by_ref(), target: metadata.target(), written: Ok(()) };
         event.record(&mut fields);
         fields.written?;
@@ -40,17 +40,18 @@ where
 
 /// Writes `text` as a JSON string, byte for byte as `serde_json` does.
 pub(super) fn quoted(out: &mut dyn fmt::Write, text: &str) -> fmt::Result {
-    out.write_char('"')?;
+    out.write_str("\"")?;
     escaped(out, text)?;
-    out.write_char('"')
+    out.write_str("\"")
 }
 
 /// Writes the inside of a JSON string.
 fn escaped(out: &mut dyn fmt::Write, mut text: &str) -> fmt::Result {
-    while let Some((at, byte)) = special(text.as_bytes()) {
+    while !stands_for_itself(text.as_bytes()) {
+        let Some(at) = text.bytes().position(is_special) else { break };
         // What is special is ASCII, so these are borders of characters.
         out.write_str(&text[..at])?;
-        match byte {
+        match text.as_bytes()[at] {
             b'"' => out.write_str("\\\""),
             b'\\' => out.write_str("\\\\"),
             b'\n' => out.write_str("\\n"),
@@ -65,16 +66,19 @@ fn escaped(out: &mut dyn fmt::Write, mut text: &str) -> fmt::Result {
     out.write_str(text)
 }
 
-/// The first byte that does not stand for itself in a JSON string, and where it is.
-fn special(bytes: &[u8]) -> Option<(usize, u8)> {
+/// Whether no byte needs an escape. Texts hardly ever have one that does, so they are looked at by words; the last word
+/// overlaps the one before.
+fn stands_for_itself(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk() else { return !bytes.iter().copied().any(is_special) };
     let (words, _) = bytes.as_chunks();
-    let plain = words.iter().take_while(|word| !any_special(u64::from_ne_bytes(**word))).count() * size_of::<u64>();
-    let rest = bytes.get(plain..).unwrap_or_default();
-    let found = rest.iter().position(|byte| matches!(byte, 0..b' ' | b'"' | b'\\'))?;
-    Some((plain + found, rest[found]))
+    !any_special(u64::from_ne_bytes(*last)) && !words.iter().any(|word| any_special(u64::from_ne_bytes(*word)))
 }
 
-/// Whether any of eight bytes is one. Texts hardly ever have one, so most are looked at by words.
+fn is_special(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// Whether any of eight bytes is one.
 fn any_special(word: u64) -> bool {
     const ONES: u64 = u64::MAX / 255;
     // Bytes below a bound of at most 128: they borrow, and had no high bit themselves. Never wrong about whether there is any.
@@ -99,9 +103,9 @@ impl Fields<'_> {
     }
 
     fn named(&mut self, name: &str, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) -> fmt::Result {
-        self.out.write_char(',')?;
-        quoted(&mut self.out, name)?;
-        self.out.write_char(':')?;
+        self.out.write_str(",\"")?;
+        escaped(&mut self.out, name)?;
+        self.out.write_str("\":")?;
         value(&mut self.out)
     }
 }
@@ -132,9 +136,9 @@ impl Visit for Fields<'_> {
         self.field(field, |out| match raw {
             true => write!(out, "{value:?}"),
             false => {
-                out.write_char('"')?;
+                out.write_str("\"")?;
                 write!(Escaped(out), "{value:?}")?;
-                out.write_char('"')
+                out.write_str("\"")
             }
         });
     }
