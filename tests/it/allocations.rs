@@ -56,7 +56,9 @@ fn a_review_with_digests_that_are_remembered() {
     assert!(admits(&cold), "{}", String::from_utf8_lossy(&cold));
 
     let _inside = runtime.enter();
-    let learn = |plan: &Plan<'_>| remembering.facts(plan).now_or_never().expect("no registry is asked again");
+    let requests = remembering.registry.requests();
+    let learn = |plan: &Plan<'_>| remembering.facts(plan).now_or_never().expect("nothing is waited for");
     let counted = allocations(|| review_with(body, &set, &under, Stage::Admission, learn));
     assert!(counted <= MOST_WARM, "{counted} allocations, more than {MOST_WARM}");
+    assert_eq!(remembering.registry.requests(), requests, "what is remembered is not asked again");
 }
