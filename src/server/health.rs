@@ -74,13 +74,12 @@ impl Readiness {
         self.not_after.store(validity.not_after, Ordering::Release);
     }
 
-    /// Policies are in force, and are those of the files.
+    /// Policies are in force.
     pub fn policies_in_force(&self) {
         self.policies.store(true, Ordering::Release);
-        self.problems.store(Arc::default());
     }
 
-    /// The policies of the files are not in force, because of these problems.
+    /// Policies of the files or objects are not in force as they stand, because of these problems. None: all are fine.
     pub fn policies_refused(&self, problems: Vec<String>) {
         self.problems.store(Arc::new(problems));
     }

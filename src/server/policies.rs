@@ -249,9 +249,9 @@ impl Policies {
         }
         let Judgement { judged, objects, objects_from } = judgement;
         let live = shared.live.load();
+        let in_force = live.policies.is_some();
         if let Some(set) = &live.policies {
             shared.metrics.policies_in_force(set);
-            shared.readiness.policies_in_force();
             if self.hash.as_deref() != Some(set.hash()) {
                 tracing::info!(policies = set.policies().count(), policy_hash = set.hash(), "policies are in force");
                 self.hash = Some(set.hash().to_owned());
@@ -270,6 +270,10 @@ impl Policies {
         self.good = Some(judged.good);
         self.publish(objects, judged.standings, true);
         self.tell(judged.problems, None, shared);
+        if in_force {
+            // The last of all: whoever sees that we are ready can see what is wrong all the same.
+            shared.readiness.policies_in_force();
+        }
     }
 
     /// Nothing new is in force: says why, everywhere.

@@ -156,7 +156,6 @@ impl ReleaseSources {
         let choices = self.choices.iter().map(|source| (source.choice.clone(), loaded(source)));
         shared.releases.store(Arc::new(Releases::new(choices.collect())));
         self.answered |= !self.units.values().any(|unit| unit.is_awaited);
-        shared.readiness.releases_awaited(!self.answered);
         let told: Vec<(&Unit, Vec<String>)> =
             self.units.iter().map(|(origin, unit)| (unit, self.problems(origin, unit))).collect();
         shared.metrics.release_sources(told.iter().map(|(unit, problems)| crate::metrics::ReleaseSource {
@@ -175,6 +174,8 @@ impl ReleaseSources {
             lines.map(|line| format!("{}: {line}", unit.name))
         });
         shared.readiness.releases_refused(lines.collect());
+        // Behind them: whoever sees that we are ready can see what is wrong all the same.
+        shared.readiness.releases_awaited(!self.answered);
         if !self.units.is_empty() {
             self.save.send_replace(Some(Arc::new(self.in_force())));
         }
