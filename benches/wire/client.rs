@@ -1,11 +1,11 @@
-//! A client for single requests: what h2load does not show, the text of an answer.
+//! A client for single requests: what h2load does not show or cannot do.
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
-    let (status, body) = answer(stream)?;
+    let (status, body) = answer(&mut BufReader::new(stream))?;
     ensure!(status == 200, "{path} of {address} answers {status}: {body}");
     Ok(body)
 }
@@ -36,36 +36,53 @@ impl Client {
         Ok(Client { tls: Arc::new(builder.with_root_certificates(roots).with_no_client_auth()) })
     }
 
-    /// Posts a review, and gives status and body of the answer.
-    pub fn post(&self, address: SocketAddr, review: &[u8]) -> anyhow::Result<(u16, String)> {
-        let mut stream = self.begin(address, review.len())?;
-        stream.write_all(review)?;
-        stream.flush()?;
-        answer(stream)
+    /// A connection of HTTP/1.1, for one review after the other.
+    pub fn session(&self, address: SocketAddr) -> anyhow::Result<Session> {
+        let connection = ClientConnection::new(Arc::clone(&self.tls), ServerName::try_from("127.0.0.1")?)?;
+        Ok(Session { stream: BufReader::new(StreamOwned::new(connection, connect(address)?)) })
     }
 
-    /// A connection on which a review of that many bytes was announced, and not sent yet.
-    pub fn begin(
-        &self,
-        address: SocketAddr,
-        length: usize,
-    ) -> anyhow::Result<StreamOwned<ClientConnection, TcpStream>> {
-        let name = ServerName::try_from("127.0.0.1")?;
-        let mut stream = StreamOwned::new(ClientConnection::new(Arc::clone(&self.tls), name)?, connect(address)?);
-        write!(
-            stream,
-            "POST /validate?timeout=30s HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-        )?;
-        stream.flush()?;
-        Ok(stream)
-    }
-
-    /// Posts a review that is to be allowed.
+    /// Posts a review that is to be allowed, on a connection of its own.
     pub fn allowed(&self, address: SocketAddr, review: &[u8]) -> anyhow::Result<()> {
-        let (status, body) = self.post(address, review)?;
+        let (status, body) = self.session(address)?.post(review)?;
         ensure!(status == 200 && body.contains("\"allowed\":true"), "a review that is fine got {status}: {body}");
         Ok(())
+    }
+}
+
+/// A connection to the webhook.
+pub struct Session {
+    stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
+}
+
+impl Session {
+    /// Posts a review, and gives status and body of the answer.
+    pub fn post(&mut self, review: &[u8]) -> anyhow::Result<(u16, String)> {
+        self.announce(review.len())?;
+        self.send(review)?;
+        self.answer()
+    }
+
+    /// Sends all of a request but its body, which is to have that many bytes.
+    pub fn announce(&mut self, length: usize) -> anyhow::Result<()> {
+        self.send(
+            format!(
+                "POST /validate?timeout=10s HTTP/1.1\r\nhost: bench\r\n\
+                 content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            )
+            .as_bytes(),
+        )
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes)?;
+        Ok(stream.flush()?)
+    }
+
+    /// Waits for an answer.
+    pub fn answer(&mut self) -> anyhow::Result<(u16, String)> {
+        answer(&mut self.stream)
     }
 }
 
@@ -76,12 +93,25 @@ fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Status and body of an answer that ends with its connection.
-pub fn answer(mut stream: impl Read) -> anyhow::Result<(u16, String)> {
-    let mut text = Vec::new();
-    stream.read_to_end(&mut text)?;
-    let text = String::from_utf8(text)?;
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { bail!("not an HTTP answer: {text}") };
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.context("an HTTP answer without a status")?, body.to_owned()))
+/// Status and body of an answer, which tells its length.
+fn answer(stream: &mut BufReader<impl std::io::Read>) -> anyhow::Result<(u16, String)> {
+    let mut status = None;
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        ensure!(stream.read_line(&mut line)? > 0, "the connection ended before an answer did");
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if status.is_none() {
+            status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        }
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse()?;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok((status.context("an HTTP answer without a status")?, String::from_utf8(body)?))
 }

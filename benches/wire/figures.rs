@@ -1,6 +1,5 @@
 //! `make bench`: the server beside its floor, and what digests, rules and releases add; latency, memory, start.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -96,8 +95,7 @@ impl Servers {
             large => format!("{:.1} MB", f64::from(u32::try_from(large).unwrap_or(0)) / 1e6),
         };
         let member = |name: &str, server: &'s Server, body: &PathBuf, against: Option<usize>| -> anyhow::Result<_> {
-            scene.client.allowed(server.webhook, &fs::read(body)?)?;
-            Ok(Member { name: name.to_owned(), server, body: body.clone(), against, runs: Vec::new() })
+            Member::new(name, scene, server, body, CONNECTIONS).map(|member| Member { against, ..member })
         };
         let mut groups = Vec::new();
         for protocol in PROTOCOLS {
@@ -108,7 +106,7 @@ impl Servers {
                 if name == "usual" {
                     members.push(member("static, 1,000 rules", &self.thousand, &body, Some(1))?);
                 }
-                groups.push(Group { title: size(review), protocol, connections: CONNECTIONS, members });
+                groups.push(Group { title: size(review), protocol, members });
             }
             let body = body("pinned", &pinned)?;
             let members = vec![
@@ -117,14 +115,16 @@ impl Servers {
                 member("and release: require", &self.release, &body, Some(1))?,
             ];
             let title = format!("{}, pinned", size(&pinned));
-            groups.push(Group { title, protocol, connections: CONNECTIONS, members });
+            groups.push(Group { title, protocol, members });
         }
         let body = body("update", &update)?;
         for protocol in PROTOCOLS {
-            let members =
+            let mut members =
                 vec![member("floor", &self.floor, &body, None)?, member("static", &self.fixed, &body, Some(0))?];
-            let title = format!("{}, one at a time", size(&update));
-            groups.push(Group { title, protocol, connections: 1, members });
+            for member in &mut members {
+                member.connections = 1;
+            }
+            groups.push(Group { title: format!("{}, one at a time", size(&update)), protocol, members });
         }
         Ok(groups)
     }
@@ -132,11 +132,17 @@ impl Servers {
 
 /// Latency at half the capacity, of static rules and of warm digests.
 fn half(scene: &Scene, groups: &[Group<'_>], effort: Effort, summary: &mut Summary) -> anyhow::Result<()> {
-    say("At half the capacity. \"client\" is h2load's time of a request, its own queue and that of the sockets in it, since");
-    say("its 16 connections send at the same moment; \"server\" is the server's own histogram, from a review's last byte to");
+    say(
+        "At half the capacity. \"client\" is h2load's time of a request, its own queue and that of the sockets in it, since",
+    );
+    say(
+        "its 16 connections send at the same moment; \"server\" is the server's own histogram, from a review's last byte to",
+    );
     say("its answer, between two bounds (100 µs, 250 µs, 500 µs, 1 ms, ...).\n");
-    let mut table =
-        Table::new(&["protocol", "server", "offered/s", "answered/s", "client p50", "client p99", "server p50", "server p99"], 2);
+    let mut table = Table::new(
+        &["protocol", "server", "offered/s", "answered/s", "client p50", "client p99", "server p50", "server p99"],
+        2,
+    );
     let pinned = groups.iter().filter(|group| group.title.ends_with("pinned"));
     for (group, member) in pinned.flat_map(|group| group.members.iter().take(2).map(move |member| (group, member))) {
         let offered = member.median(|run| run.rate) / 2.0;
@@ -181,9 +187,8 @@ fn starts(scene: &Scene, summary: &mut Summary) -> anyhow::Result<()> {
     let mut table = Table::new(&["start to ready", "least", "median", "greatest"], 1);
     for (name, rules, bar) in [("1 rule", 1, false), ("1,000 rules", 1000, true)] {
         let text = policy(rules, "");
-        let starts: anyhow::Result<Vec<f64>> = (0..STARTS)
-            .map(|_| Ok(scene.server("start", "", &text)?.ready_after.as_secs_f64()))
-            .collect();
+        let starts: anyhow::Result<Vec<f64>> =
+            (0..STARTS).map(|_| Ok(scene.server("start", "", &text)?.ready_after.as_secs_f64())).collect();
         let spread = Spread::of(starts?);
         table.row([name.to_owned(), time(spread.least), time(spread.median), time(spread.greatest)]);
         if bar {
@@ -206,9 +211,8 @@ fn memory(scene: &Scene, server: &Server, idle: u64, summary: &mut Summary) -> a
     ensure!(asked >= IMAGES, "{IMAGES} images are asked for, and {asked} requests came");
     let with_images = server.resident()?;
     let body = scene.file("reviews/pinned", &scene.with_digests(USUAL))?;
-    let answered = |server: &Server| -> anyhow::Result<f64> {
-        Ok(server.durations()?.last().map_or(0.0, |(_, count)| *count))
-    };
+    let answered =
+        |server: &Server| -> anyhow::Result<f64> { Ok(server.durations()?.last().map_or(0.0, |(_, count)| *count)) };
     let began = Instant::now();
     let mut reviews = 0;
     while reviews < MILLION && began.elapsed() < LONGEST {

@@ -60,6 +60,8 @@ pub struct Ran {
     pub failed: u64,
     /// From a request's first byte to its answer's last, as the client sees it, in seconds, sorted; answers 2xx only.
     pub latencies: Vec<f64>,
+    /// The same of answers 4xx.
+    pub refusals: Vec<f64>,
 }
 
 impl Ran {
@@ -72,7 +74,12 @@ impl Ran {
 /// The value of a sorted list that this part of it stays within.
 pub fn percentile(sorted: &[f64], part: f64) -> f64 {
     // Lists are short and parts below one: the place is exact.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "see above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "see above"
+    )]
     let place = (sorted.len() as f64 * part) as usize;
     sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
@@ -97,7 +104,7 @@ pub fn run(machine: &Machine, scratch: &Path, load: &Load<'_>) -> anyhow::Result
         command.arg(format!("--rps={:.3}", rate / f64::from(u32::try_from(load.connections)?)));
     }
     command.arg("-d").arg(load.body).args(["-H", "content-type: application/json"]);
-    command.arg("--log-file").arg(&log).arg(format!("https://{}/validate", load.address));
+    command.arg("--log-file").arg(&log).arg(format!("https://{}/validate?timeout=10s", load.address));
     let output = command.stdin(Stdio::null()).output().context("cannot run h2load (Debian: nghttp2-client)")?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "h2load failed: {text}{}", String::from_utf8_lossy(&output.stderr));
@@ -117,13 +124,16 @@ fn read(text: &str, log: &str) -> anyhow::Result<Ran> {
     let answers = counts(requests, " done")?;
     let (fine, refused) = (counts(statuses, " 2xx")?, counts(statuses, " 4xx")?);
     let failed = counts(requests, " errored")? + counts(requests, " timeout")? + answers.saturating_sub(fine + refused);
-    // Start in microseconds since the epoch, status, microseconds that it took.
+    Ok(Ran { rate, answers, fine, refused, failed, latencies: latencies(log, '2'), refusals: latencies(log, '4') })
+}
+
+/// Of the answers whose status begins so. A line is: start in microseconds since the epoch, status, microseconds.
+fn latencies(log: &str, status: char) -> Vec<f64> {
     let request = |line: &str| {
-        let mut columns = line.split('\t').skip(1);
-        let (status, took) = (columns.next()?, columns.next()?);
-        status.starts_with('2').then(|| took.parse::<f64>().ok().map(|micros| micros / 1e6)).flatten()
+        let (seen, took) = line.split_once('\t')?.1.split_once('\t')?;
+        seen.starts_with(status).then(|| took.parse::<f64>().ok().map(|micros| micros / 1e6)).flatten()
     };
     let mut latencies: Vec<f64> = log.lines().filter_map(request).collect();
     latencies.sort_by(f64::total_cmp);
-    Ok(Ran { rate, answers, fine, refused, failed, latencies })
+    latencies
 }

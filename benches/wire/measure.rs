@@ -1,6 +1,7 @@
 //! Runs in turns, and what each says of the server.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -37,6 +38,7 @@ pub struct Member<'s> {
     pub name: String,
     pub server: &'s Server,
     pub body: PathBuf,
+    pub connections: usize,
     /// Which member of the group it is compared with; none: it is the measure.
     pub against: Option<usize>,
     pub runs: Vec<Run>,
@@ -46,7 +48,6 @@ pub struct Member<'s> {
 pub struct Group<'s> {
     pub title: String,
     pub protocol: Protocol,
-    pub connections: usize,
     pub members: Vec<Member<'s>>,
 }
 
@@ -55,7 +56,6 @@ pub struct Group<'s> {
 pub struct Run {
     /// Per second.
     pub rate: f64,
-    pub answers: u64,
     /// In seconds, as the client sees it.
     pub p50: f64,
     pub p99: f64,
@@ -76,7 +76,7 @@ pub fn rounds(scene: &Scene, groups: &mut [Group<'_>], effort: Effort) -> anyhow
                     address: member.server.webhook,
                     protocol: group.protocol,
                     body: &member.body,
-                    connections: group.connections,
+                    connections: member.connections,
                     streams: 1,
                     length: Length::For(effort.length),
                     rate: None,
@@ -108,7 +108,6 @@ pub fn once(scene: &Scene, server: &Server, load: &Load<'_>) -> anyhow::Result<R
     let answers = ran.answers as f64;
     Ok(Run {
         rate: ran.rate,
-        answers: ran.answers,
         p50: ran.latency(0.5),
         p99: ran.latency(0.99),
         cpu: cpu / answers * 1e4,
@@ -134,7 +133,15 @@ impl Spread {
     }
 }
 
-impl Member<'_> {
+impl<'s> Member<'s> {
+    /// Compared with none; its server has allowed the review once.
+    pub fn new(name: &str, scene: &Scene, server: &'s Server, body: &Path, connections: usize) -> anyhow::Result<Self> {
+        let allowed = scene.client.allowed(server.webhook, &fs::read(body)?);
+        allowed.with_context(|| format!("{name}; the server said last: {}", server.last_words()))?;
+        let (name, body) = (name.to_owned(), body.to_owned());
+        Ok(Member { name, server, body, connections, against: None, runs: Vec::new() })
+    }
+
     /// The median of one value of its runs.
     pub fn median(&self, value: impl Fn(&Run) -> f64) -> f64 {
         Spread::of(self.runs.iter().map(value)).median

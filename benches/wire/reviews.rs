@@ -34,7 +34,8 @@ pub fn update() -> anyhow::Result<String> {
 fn grown(pod: &str, bytes: usize) -> anyhow::Result<String> {
     let owned = piece(pod, "\"k:{\\\"name\\\":\\\"SETTING_NUMBER_000\\\"}\":{", "}},")?;
     let of = ["api", "proxy", "metrics"];
-    let set = of.map(|name| format!("{{\"name\":\"SETTING_NUMBER_000\",\"value\":\"the value of setting 000 of {name}\"}},"));
+    let set =
+        of.map(|name| format!("{{\"name\":\"SETTING_NUMBER_000\",\"value\":\"the value of setting 000 of {name}\"}},"));
     let added: usize = set.iter().map(|piece| piece.len() + owned.len()).sum();
     let copies = bytes.saturating_sub(pod.len()) / added;
     let mut pod = pod.replace(owned, &copied(owned, copies));

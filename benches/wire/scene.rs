@@ -1,12 +1,14 @@
 //! What stands around the servers: certificate, registry, files, and the commands that start them.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use serde_json::json;
 use tagwarden::certs::Authority;
 use tagwarden::cli::{ExampleImage, ExampleRegistry};
 use tagwarden::image::DigestBuf;
@@ -36,7 +38,7 @@ pub struct Scene {
     many: DigestBuf,
     folder: TempDir,
     /// The registry lives in it.
-    _runtime: Runtime,
+    pub runtime: Runtime,
 }
 
 impl Scene {
@@ -68,7 +70,7 @@ impl Scene {
             pinned: pinned.try_into().ok().context("there are three images")?,
             many,
             folder,
-            _runtime: runtime,
+            runtime,
         })
     }
 
@@ -109,8 +111,16 @@ impl Scene {
 
     /// The configuration's entry of the registry.
     pub fn registries(&self) -> String {
-        let (endpoint, ca) = (self.registry.endpoint(), self.path("registry.crt"));
-        format!("registries: [{{host: {HOST}, endpoint: \"{endpoint}\", private: true, ca: {}}}]\n", ca.display())
+        self.registries_at(SocketAddr::from(([127, 0, 0, 1], self.registry.port())))
+    }
+
+    /// The same, where the registry is reached there.
+    pub fn registries_at(&self, address: SocketAddr) -> String {
+        let ca = self.path("registry.crt");
+        format!(
+            "registries: [{{host: {HOST}, endpoint: \"https://{address}\", private: true, ca: {}}}]\n",
+            ca.display()
+        )
     }
 
     /// Images of the registry by tags that nobody has asked for yet, pinned: those of these numbers.
@@ -130,21 +140,57 @@ impl Scene {
         Server::start(command, &self.path("floor.log"))
     }
 
-    /// A server of this name with this configuration and policy, started and ready.
+    /// A server of this name with this configuration and policy, outside any cluster, started and ready.
     pub fn server(&self, name: &str, config: &str, policy: &str) -> anyhow::Result<Server> {
-        Server::start(self.command(name, config, policy)?, &self.path(&format!("{name}.log")))
+        self.start(&Setup { name, config, policies: &[policy.to_owned()], cluster: None })
+    }
+
+    /// A server that is set up so, started and ready.
+    pub fn start(&self, setup: &Setup<'_>) -> anyhow::Result<Server> {
+        let name = setup.name;
+        Server::start(self.command(setup)?, &self.path(&format!("{name}.log")))
             .with_context(|| format!("the server with {name}"))
     }
 
-    fn command(&self, name: &str, config: &str, policy: &str) -> anyhow::Result<Command> {
-        let config = self.file(&format!("{name}.yaml"), config)?;
-        let policy = self.file(&format!("policies-{name}/bench.yaml"), policy)?;
+    fn command(&self, setup: &Setup<'_>) -> anyhow::Result<Command> {
+        let name = setup.name;
+        let config = self.file(&format!("{name}.yaml"), setup.config)?;
+        let policies = self.path(&format!("policies-{name}"));
+        for (number, policy) in setup.policies.iter().enumerate() {
+            self.file(&format!("policies-{name}/{number}.yaml"), policy)?;
+        }
         let program = std::env::var_os("TAGWARDEN_BENCH_PROGRAM");
         let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_tagwarden").into());
         let mut command = self.machine.command(Core::Server, program);
-        command.args(["serve", "--no-cluster", "--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"]);
-        command.arg("--config").arg(config).arg("--policies").arg(policy.parent().context("a policy has a folder")?);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.arg("--config").arg(config).arg("--policies").arg(policies);
         command.arg("--tls-cert").arg(self.path("tls.crt")).arg("--tls-key").arg(self.path("tls.key"));
+        match setup.cluster {
+            None => command.arg("--no-cluster"),
+            Some(address) => {
+                let way = self.file(&format!("{name}.kubeconfig"), &kubeconfig(address))?;
+                command.env("KUBECONFIG", way).env("POD_NAMESPACE", "tagwarden")
+            }
+        };
         Ok(command)
     }
+}
+
+/// What a server is started with.
+pub struct Setup<'a> {
+    pub name: &'a str,
+    pub config: &'a str,
+    /// Files of policies.
+    pub policies: &'a [String],
+    /// Where its API server is; none: it is outside any cluster.
+    pub cluster: Option<SocketAddr>,
+}
+
+/// The way to an API server, in the clear and without a user.
+fn kubeconfig(address: SocketAddr) -> String {
+    json!({"apiVersion": "v1", "kind": "Config", "current-context": "bench",
+        "clusters": [{"name": "bench", "cluster": {"server": format!("http://{address}")}}],
+        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
+        "users": [{"name": "bench", "user": {}}]})
+    .to_string()
 }

@@ -27,7 +27,7 @@ impl Summary {
         for member in &group.members {
             let base = member.against.and_then(|base| group.members.get(base)).map(|base| base.name.as_str());
             let (what, bar, stretch) = match (member.name.as_str(), base) {
-                ("static", Some("floor")) if group.connections == 1 => {
+                ("static", Some("floor")) if member.connections == 1 => {
                     let measured = time(member.median(|run| run.p50));
                     let what = format!("{}, static, {protocol}, median", group.title);
                     self.figure(Figure::new(what, "10 ms", "3 ms", measured));

@@ -22,8 +22,9 @@ impl Table {
     pub fn say(&self) {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
-        let widths: Vec<usize> =
-            (0..columns).map(|column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0).max(4)).collect();
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0).max(4))
+            .collect();
         for (number, row) in self.rows.iter().enumerate() {
             let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
                 let text = column < self.columns_of_text;
@@ -45,8 +46,20 @@ impl Table {
 /// All groups as one table: a row for each member.
 pub fn of_groups(groups: &[Group<'_>]) -> Table {
     let head = [
-        "review", "protocol", "server", "reviews/s", "beside", "least", "median", "greatest", "p50", "p99", "CPU s/10k",
-        "CPU beside", "busy", "MiB",
+        "review",
+        "protocol",
+        "server",
+        "reviews/s",
+        "beside",
+        "least",
+        "median",
+        "greatest",
+        "p50",
+        "p99",
+        "CPU s/10k",
+        "CPU beside",
+        "busy",
+        "MiB",
     ];
     let mut table = Table::new(&head, 3);
     for group in groups {
