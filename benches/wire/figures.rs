@@ -7,7 +7,7 @@ use anyhow::ensure;
 
 use crate::load::{Length, Load, PROTOCOLS, Protocol};
 use crate::measure::{CONNECTIONS, Effort, Group, Member, Spread, once, rounds};
-use crate::reviews::{LARGE, SMALL, USUAL, of_images, policy, update};
+use crate::reviews::{BY_TEXT, LARGE, SMALL, USUAL, of_images, policy, update};
 use crate::scene::Scene;
 use crate::server::{Server, quantile};
 use crate::summary::{Figure, Summary};
@@ -17,6 +17,8 @@ use crate::{load, say};
 /// Answers are remembered for longer than the bench takes, and a review may ask for as many as it has images.
 const REMEMBERING: &str = "cache: {immutableTtl: 2h}\nlimits: {lookupsPerReview: 1000}\n";
 const STARTS: usize = 11;
+/// Of the usual review, what is measured at half the capacity.
+const HALF: [&str; 2] = ["static", "warm digests"];
 /// What memory is asked for after: reviews, and images in reviews of that many.
 const MILLION: u64 = 1_000_000;
 const IMAGES: usize = 10_000;
@@ -78,8 +80,8 @@ impl Servers {
         let releases = format!("{digests}releases: [{{dir: {folder}}}]\n");
         Ok(Servers {
             floor: scene.floor()?,
-            fixed: scene.server("static", "", &policy(1, ""))?,
-            thousand: scene.server("thousand", "", &policy(1000, ""))?,
+            fixed: scene.server("static", "", &policy(1, BY_TEXT))?,
+            thousand: scene.server("thousand", "", &policy(1000, BY_TEXT))?,
             digests: scene.server("digests", &digests, &policy(1, ", pin: pods"))?,
             release: scene.server("release", &releases, &policy(1, ", pin: pods, release: require"))?,
         })
@@ -98,6 +100,7 @@ impl Servers {
             Member::new(name, scene, server, body, CONNECTIONS).map(|member| Member { against, ..member })
         };
         let mut groups = Vec::new();
+        let pinned = body("pinned", &pinned)?;
         for protocol in PROTOCOLS {
             for (name, review) in [("small", SMALL), ("usual", USUAL), ("large", LARGE)] {
                 let body = body(name, review)?;
@@ -105,17 +108,11 @@ impl Servers {
                     vec![member("floor", &self.floor, &body, None)?, member("static", &self.fixed, &body, Some(0))?];
                 if name == "usual" {
                     members.push(member("static, 1,000 rules", &self.thousand, &body, Some(1))?);
+                    members.push(member("warm digests", &self.digests, &pinned, Some(1))?);
+                    members.push(member("and release: require", &self.release, &pinned, Some(3))?);
                 }
                 groups.push(Group { title: size(review), protocol, members });
             }
-            let body = body("pinned", &pinned)?;
-            let members = vec![
-                member("static", &self.fixed, &body, None)?,
-                member("warm digests", &self.digests, &body, Some(0))?,
-                member("and release: require", &self.release, &body, Some(1))?,
-            ];
-            let title = format!("{}, pinned", size(&pinned));
-            groups.push(Group { title, protocol, members });
         }
         let body = body("update", &update)?;
         for protocol in PROTOCOLS {
@@ -143,8 +140,8 @@ fn half(scene: &Scene, groups: &[Group<'_>], effort: Effort, summary: &mut Summa
         &["protocol", "server", "offered/s", "answered/s", "client p50", "client p99", "server p50", "server p99"],
         2,
     );
-    let pinned = groups.iter().filter(|group| group.title.ends_with("pinned"));
-    for (group, member) in pinned.flat_map(|group| group.members.iter().take(2).map(move |member| (group, member))) {
+    let usual = groups.iter().flat_map(|group| group.members.iter().map(move |member| (group, member)));
+    for (group, member) in usual.filter(|(group, member)| group.members.len() > 2 && HALF.contains(&&*member.name)) {
         let offered = member.median(|run| run.rate) / 2.0;
         let load = Load {
             address: member.server.webhook,
@@ -186,7 +183,7 @@ fn half(scene: &Scene, groups: &[Group<'_>], effort: Effort, summary: &mut Summa
 fn starts(scene: &Scene, summary: &mut Summary) -> anyhow::Result<()> {
     let mut table = Table::new(&["start to ready", "least", "median", "greatest"], 1);
     for (name, rules, bar) in [("1 rule", 1, false), ("1,000 rules", 1000, true)] {
-        let text = policy(rules, "");
+        let text = policy(rules, BY_TEXT);
         let starts: anyhow::Result<Vec<f64>> =
             (0..STARTS).map(|_| Ok(scene.server("start", "", &text)?.ready_after.as_secs_f64())).collect();
         let spread = Spread::of(starts?);

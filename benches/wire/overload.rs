@@ -11,7 +11,7 @@ use crowd::{Crowd, PLACES, crowd};
 
 use crate::load::{self, Length, Load, Protocol, Ran, percentile};
 use crate::measure::{Effort, Spread};
-use crate::reviews::{LARGE, USUAL, policy};
+use crate::reviews::{BY_TEXT, LARGE, USUAL, policy};
 use crate::say;
 use crate::scene::Scene;
 use crate::server::Server;
@@ -63,7 +63,7 @@ impl Level {
 fn by_computing(scene: &Scene, effort: Effort, summary: &mut Summary) -> anyhow::Result<()> {
     say("Static rules, HTTP/2 on 64 connections; h2load sends again at once, whatever the answer was.\n");
     for (name, review) in [("8 KB", USUAL), ("64 KB", LARGE)] {
-        let server = scene.server("static", "", &policy(1, ""))?;
+        let server = scene.server("static", "", &policy(1, BY_TEXT))?;
         let body = scene.file("reviews/overload", review)?;
         let mut levels = [LIMIT / 8, LIMIT, LIMIT * 4].map(|at_once| Level { at_once, runs: Vec::new() });
         for _ in 0..effort.rounds {

@@ -75,6 +75,9 @@ fn piece<'t>(text: &'t str, from: &str, to: &str) -> anyhow::Result<&'t str> {
     Ok(&text[start..start + end + to.len()])
 }
 
+/// The key of a rule by which its images are judged by their text alone, and no registry is asked of their digests.
+pub const BY_TEXT: &str = ", pin: none";
+
 /// A policy of that many rules, of which the last is the one that names the reviews' images; `keys` are further ones of it.
 pub fn policy(rules: usize, keys: &str) -> String {
     let mut text = String::from(
