@@ -10,6 +10,8 @@ use anyhow::{Context as _, ensure};
 
 use crate::machine::{Core, Machine};
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What is spoken over TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -33,6 +35,16 @@ impl Protocol {
 pub enum Length {
     For(Duration),
     Requests(u64),
+}
+
+impl Length {
+    /// What no run that goes well takes.
+    fn longest(self) -> Duration {
+        match self {
+            Length::For(time) => time + PATIENCE,
+            Length::Requests(_) => PATIENCE * 10,
+        }
+    }
 }
 
 /// One run: who is asked what, by how many.
@@ -89,7 +101,9 @@ pub fn run(machine: &Machine, scratch: &Path, load: &Load<'_>) -> anyhow::Result
     let log = scratch.join("h2load.tsv");
     // h2load would append to it.
     let _ = fs::remove_file(&log);
-    let mut command = machine.command(Core::Load, "h2load");
+    // It never ends where a time is over before all of its connections are made.
+    let mut command = machine.command(Core::Load, "timeout");
+    command.arg(load.length.longest().as_secs().to_string()).arg("h2load");
     if load.protocol == Protocol::Http1 {
         command.arg("--h1");
     }
@@ -107,7 +121,12 @@ pub fn run(machine: &Machine, scratch: &Path, load: &Load<'_>) -> anyhow::Result
     command.arg("--log-file").arg(&log).arg(format!("https://{}/validate?timeout=10s", load.address));
     let output = command.stdin(Stdio::null()).output().context("cannot run h2load (Debian: nghttp2-client)")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "h2load failed: {text}{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "h2load ended with {}: {text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     read(&text, &fs::read_to_string(&log)?).with_context(|| format!("h2load says something else: {text}"))
 }
 
