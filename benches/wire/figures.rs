@@ -130,12 +130,10 @@ impl Servers {
 /// Latency at half the capacity, of static rules and of warm digests.
 fn half(scene: &Scene, groups: &[Group<'_>], effort: Effort, summary: &mut Summary) -> anyhow::Result<()> {
     say(
-        "At half the capacity. \"client\" is h2load's time of a request, its own queue and that of the sockets in it, since",
+        "At half the capacity. \"client\" is h2load's time of a request, with the queue of its 16 connections that send at the \
+         same moment; \"server\" is the server's own histogram, from a review's last byte to its answer, between two bounds \
+         (100 µs, 250 µs, 500 µs, 1 ms, ...).\n",
     );
-    say(
-        "its 16 connections send at the same moment; \"server\" is the server's own histogram, from a review's last byte to",
-    );
-    say("its answer, between two bounds (100 µs, 250 µs, 500 µs, 1 ms, ...).\n");
     let mut table = Table::new(
         &["protocol", "server", "offered/s", "answered/s", "client p50", "client p99", "server p50", "server p99"],
         2,
