@@ -18,7 +18,7 @@ TEST := $(CARGO) test --locked --features e2e
 
 .PHONY: help
 help: ## list these targets
-	@grep -hE '^[a-z0-9-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .PHONY: test
 test: ## everything that needs no cluster: unit, integration and doc tests; benches compile; instructions are counted
@@ -90,8 +90,23 @@ fuzz-check:
 	@if [ -e fuzz/Cargo.toml ]; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/fuzz; fi
 
 .PHONY: bench
-bench: ## the figures: parsing, judging, the server against its floor
-	$(CARGO) bench --locked
+bench: ## the server over the wire beside its floor: throughput, latency, CPU, memory, start (docs/performance.md)
+	about=$@ && . tests/tools.sh && programs h2load:nghttp2-client
+	$(CARGO) bench --locked --bench wire
+
+.PHONY: bench-scale
+bench-scale: ## what a review costs as connections, rules, policies, namespaces, images and digests become many
+	about=$@ && . tests/tools.sh && programs h2load:nghttp2-client
+	$(CARGO) bench --locked --bench wire -- scale
+
+.PHONY: bench-overload
+bench-overload: ## four times what the server takes at one time, then a million reviews of every kind
+	about=$@ && . tests/tools.sh && programs h2load:nghttp2-client
+	$(CARGO) bench --locked --bench wire -- overload
+
+.PHONY: bench-engine
+bench-engine: ## the engine's parts alone, by criterion: parsing, reading, judging, remembered digests
+	$(CARGO) bench --locked --bench reference --bench engine --bench registry
 
 .PHONY: bench-cli
 bench-cli: ## the command line's figures: start, 1,000 policy tests, 10,000 manifests beside kubeconform

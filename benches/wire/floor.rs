@@ -1,12 +1,4 @@
 //! The floor under the server's throughput: the same sockets, TLS, HTTP and router, and a constant answer.
-//!
-//! Not a measurement by itself: it listens until it is killed, for a load generator that measures it and
-//! `tagwarden serve` in the same run. Without arguments (`cargo bench`) it says so and ends.
-//!
-//! ```text
-//! cargo bench --bench floor -- ADDR:PORT CERT KEY
-//! h2load --h1 -c 16 -n 200000 -d review.json -H 'content-type: application/json' https://ADDR:PORT/validate
-//! ```
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -16,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -24,19 +17,14 @@ use tagwarden::server::tls::{Files, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+/// The server's own of one review; axum's would be 2 MB.
+const LIMIT: usize = 16 << 20;
 
 /// As long as an answer that allows usually is.
 const ANSWER: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002","allowed":true,"auditAnnotations":{"decision":"allow","policies":"acme-images","policy-hash":"d2d83ea52880ef38"}}}"#;
 
-fn main() -> anyhow::Result<()> {
-    // cargo adds `--bench` of its own.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let [address, cert, key] = arguments.as_slice() else {
-        writeln!(std::io::stderr(), "floor: name ADDR:PORT, a certificate and its key to listen")?;
-        return Ok(());
-    };
+/// Listens until it is killed, and tells on standard error where, as the server does.
+pub fn run(address: &str, cert: &str, key: &str) -> anyhow::Result<()> {
     let address: SocketAddr = address.parse().with_context(|| format!("not an address with a port: {address}"))?;
     let (cert_pem, key_pem) = (std::fs::read(cert)?, std::fs::read(key)?);
     let files = Files { cert: (cert, &cert_pem), key: (key, &key_pem), client_ca: None, client_names: &[] };
@@ -49,14 +37,14 @@ fn main() -> anyhow::Result<()> {
     };
     let port = Port {
         security: Security::Tls(Arc::new(ArcSwapOption::from_pointee(tls))),
-        router: Router::new().route("/validate", post(constant)),
+        router: Router::new().route("/validate", post(constant)).layer(DefaultBodyLimit::max(LIMIT)),
         connections: 1024,
         times: Arc::new(ArcSwap::from_pointee(times)),
         metrics: None,
     };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind(address).await?;
-        writeln!(std::io::stderr(), "floor: listening on {}", listener.local_addr()?)?;
+        writeln!(std::io::stderr(), "{{\"message\":\"listening\",\"webhook\":\"{}\"}}", listener.local_addr()?)?;
         let (_phase, phases) = watch::channel(Phase::Serving);
         serve(listener, port, phases).await;
         Ok(())
