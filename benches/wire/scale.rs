@@ -20,7 +20,7 @@ use crate::server::Server;
 /// Answers are remembered for longer than the bench takes, and a review may ask for as many as it has images.
 const REMEMBERING: &str = "cache: {immutableTtl: 2h}\nlimits: {lookupsPerReview: 1000}\n";
 /// So many connections take a while to be made.
-const LONG_RUN: Duration = Duration::from_secs(5);
+const LONG_RUN: Duration = Duration::from_secs(4);
 /// Documents of a file, which may have 1 MiB.
 const PER_FILE: usize = 1000;
 
@@ -60,10 +60,11 @@ fn connections(scene: &Scene, effort: Effort) -> anyhow::Result<Vec<Shape>> {
     Ok(shapes)
 }
 
-/// Of one policy; the last is the one that names the review's images.
+/// Of one policy; the last is the one that names the review's images. 10,000 of these are refused: their globs are too large
+/// together.
 fn rules(scene: &Scene, effort: Effort) -> anyhow::Result<Shape> {
     let start = |&size: &usize| scene.server(&format!("rules-{size}"), "", &policy(size, BY_TEXT));
-    over_servers(scene, effort, "rules of a policy", &[1, 10, 100, 1000, 10_000], start)
+    over_servers(scene, effort, "rules of a policy", &[1, 10, 100, 1000, 7000], start)
 }
 
 /// All of one rule; but one is about other namespaces.
