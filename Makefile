@@ -21,7 +21,7 @@ help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .PHONY: test
-test: ## everything that needs no cluster: unit, integration and doc tests; benches compile
+test: ## everything that needs no cluster: unit, integration and doc tests; benches compile; instructions are counted
 	registries="$$(tests/registries/build.sh)" && export TAGWARDEN_REGISTRIES="$$registries" && \
 	  helm="$$(tests/chart/build.sh)" && export TAGWARDEN_HELM="$$helm" && \
 	  python="$$(tests/python/build.sh)" && export TAGWARDEN_PYTHON="$$python" && \
@@ -29,6 +29,7 @@ test: ## everything that needs no cluster: unit, integration and doc tests; benc
 	  $(TEST) --lib --bins --test it
 	$(TEST) --doc
 	$(TEST) --benches --no-run
+	$(MAKE) --no-print-directory bench-counts
 
 .PHONY: e2e
 e2e: e2e-cluster e2e-node ## the suites against a real API server and on a whole node (root; programs are built once)
@@ -110,6 +111,11 @@ bench-engine: ## the engine's parts alone, by criterion: parsing, reading, judgi
 .PHONY: bench-cli
 bench-cli: ## the command line's figures: start, 1,000 policy tests, 10,000 manifests beside kubeconform
 	kubeconform="$$(benches/kubeconform.sh)" && TAGWARDEN_KUBECONFORM="$$kubeconform" $(CARGO) bench --locked --bench cli
+
+.PHONY: bench-counts
+bench-counts: ## instructions that the engine needs, none of them over benches/baseline.json (UPDATE_BASELINE=1 writes it)
+	about=$@ && . tests/tools.sh && programs valgrind:valgrind
+	$(CARGO) bench --locked --no-default-features --bench counts
 
 # Stable with RUSTC_BOOTSTRAP, because cargo-fuzz needs the sanitizer flags and nothing else of nightly.
 .PHONY: fuzz

@@ -2,6 +2,9 @@
 //!
 //! Labels are bounded: kinds that no table knows are `other`, and no image, tag, digest, namespace or Pod is ever one.
 
+mod reviews;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
@@ -9,24 +12,12 @@ use prometheus::{
     TextEncoder,
 };
 
+use self::reviews::Reviews;
 use crate::policy::{Check, Decision, Mode, PolicySet, Seconds, Snapshots};
 
 /// From 100 µs to 5 s.
 const BUCKETS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
-
-/// Kinds that stand in labels by their own name.
-const KINDS: [&str; 9] = [
-    "Pod",
-    "Deployment",
-    "StatefulSet",
-    "DaemonSet",
-    "ReplicaSet",
-    "ReplicationController",
-    "PodTemplate",
-    "Job",
-    "CronJob",
-];
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -35,8 +26,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    duration: HistogramVec,
+    reviews: Reviews,
     violations: IntCounterVec,
     images: IntCounterVec,
     rejected: IntCounterVec,
@@ -65,6 +55,9 @@ pub struct Metrics {
     history_watched: IntGauge,
     history_write_failures: IntCounter,
     history_event_failures: IntCounter,
+    log_lines_dropped: IntCounter,
+    /// Of these, how many are counted.
+    log_lines_counted: AtomicU64,
 }
 
 /// How a lookup was answered.
@@ -131,16 +124,18 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let list = List { registry: Registry::new() };
         let metrics = Metrics {
-            requests: list.counters(
-                "tagwarden_admission_requests_total",
-                "Reviews answered with a decision.",
-                &["endpoint", "operation", "kind", "decision", "dry_run"],
-            )?,
-            duration: list.durations(
-                "tagwarden_admission_duration_seconds",
-                "Time from a review's last byte to its answer.",
-                &["endpoint"],
-            )?,
+            reviews: Reviews::new(
+                list.counters(
+                    "tagwarden_admission_requests_total",
+                    "Reviews answered with a decision.",
+                    &reviews::LABELS,
+                )?,
+                list.durations(
+                    "tagwarden_admission_duration_seconds",
+                    "Time from a review's last byte to its answer.",
+                    &["endpoint"],
+                )?,
+            ),
             violations: list.counters(
                 "tagwarden_violations_total",
                 "Findings on images and objects, by the mode that held for them.",
@@ -248,6 +243,11 @@ impl Metrics {
                 "tagwarden_history_event_failures_total",
                 "Changes of releases that could not be told as Events.",
             )?,
+            log_lines_dropped: list.counter(
+                "tagwarden_log_lines_dropped_total",
+                "Lines of the log that were dropped because standard error was not read in time.",
+            )?,
+            log_lines_counted: AtomicU64::new(0),
             registry: list.registry.clone(),
         };
         let build = list.gauges("tagwarden_build_info", "The program, always 1.", &["version"])?;
@@ -265,10 +265,7 @@ impl Metrics {
 
     /// Counts a review that got its decision.
     pub fn reviewed(&self, review: &Review<'_>) {
-        let dry_run = if review.dry_run { "true" } else { "false" };
-        let labels = [review.endpoint, review.operation, kind_label(review.kind), review.decision.name(), dry_run];
-        self.requests.with_label_values(&labels).inc();
-        self.duration.with_label_values(&[review.endpoint]).observe(review.duration.as_secs_f64());
+        self.reviews.count(review);
     }
 
     /// Counts a finding; `policy` is empty where none is at work.
@@ -406,6 +403,12 @@ impl Metrics {
         self.history_event_failures.inc();
     }
 
+    /// Shows that so many lines of the log were dropped since the process began.
+    pub fn log_lines_dropped(&self, lines: u64) {
+        let counted = self.log_lines_counted.fetch_max(lines, Ordering::Relaxed);
+        self.log_lines_dropped.inc_by(lines.saturating_sub(counted));
+    }
+
     /// Shows when the certificate that is in use ends, in seconds since the epoch.
     pub fn certificate_in_use(&self, end: i64) {
         self.certificate_expiry.set(seconds(end));
@@ -436,11 +439,6 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// The kind's own name if it is one of ours, else `other`: whoever reaches the port may name any.
-fn kind_label(kind: &str) -> &'static str {
-    KINDS.iter().copied().find(|known| *known == kind).unwrap_or("other")
 }
 
 /// Gauges are floating-point numbers; seconds of this age lose nothing.
@@ -492,29 +490,9 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::{CacheResult, Metrics, Review, kind_label};
+    use super::{CacheResult, Metrics};
     use crate::policy::{Check, Decision, Mode};
     use std::time::Duration;
-
-    /// Row 70: whoever reaches the port may name kinds; they do not become labels.
-    #[test]
-    fn row_70_labels_are_bounded() {
-        assert_eq!(kind_label("Pod"), "Pod");
-        let metrics = Metrics::new().unwrap();
-        for number in 0..1000 {
-            metrics.reviewed(&Review {
-                endpoint: "validate",
-                operation: "CREATE",
-                kind: &format!("Kind{number}"),
-                decision: Decision::Deny,
-                dry_run: false,
-                duration: Duration::from_millis(1),
-            });
-        }
-        let text = metrics.text().unwrap();
-        let series = text.lines().filter(|line| line.starts_with("tagwarden_admission_requests_total{"));
-        assert_eq!(series.count(), 1, "{text}");
-    }
 
     /// What promtool's linter asks: units and `_total` in names, a help text each.
     #[test]
@@ -541,6 +519,15 @@ mod tests {
             let help = format!("# HELP {name} ");
             assert!(text.contains(&help), "{name} has no help");
         }
+    }
+
+    #[test]
+    fn dropped_lines_are_counted_once_however_often_they_are_shown() {
+        let metrics = Metrics::new().unwrap();
+        for lines in [0, 3, 3, 2, 5] {
+            metrics.log_lines_dropped(lines);
+        }
+        assert!(metrics.text().unwrap().contains("\ntagwarden_log_lines_dropped_total 5\n"));
     }
 
     #[test]

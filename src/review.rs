@@ -12,6 +12,7 @@
 
 mod consider;
 mod exempt;
+mod json;
 mod patch;
 mod pins;
 mod pod;
@@ -25,6 +26,7 @@ mod testing;
 
 pub use consider::{About, Considered, Pass, consider};
 pub use exempt::{Exempt, ExemptRequesters, exemption};
+pub use json::skim;
 pub use patch::{Annotating, Patch, Rewrite, patch, with_digest};
 pub use pins::{PIN_KEY_BYTES, PROOF_LIFETIME, PinKeys, Proofs, prove, slot};
 pub use pod::{IMAGES_ANNOTATION, PINS_ANNOTATION, PodMetadata, PullNames, RELEASE_ANNOTATION};

@@ -182,7 +182,7 @@ fn not_told(why: &Undecided) -> Wrong {
     Wrong {
         id: why.failure.finding(),
         reason: "not-told",
-        message: why.detail.clone(),
+        message: why.detail.to_string(),
         help: Some("add it to the file of --facts, or leave that out to ask the registry".to_owned()),
     }
 }

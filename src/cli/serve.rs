@@ -75,7 +75,8 @@ pub fn serve(args: ServeArgs, errors: &mut dyn Write) -> u8 {
 fn run(args: ServeArgs) -> Result<(), String> {
     let no_cluster = args.no_cluster || args.dev;
     let (config, source) = configure(args)?;
-    telemetry::start(config.log);
+    // Dropped last, so that whoever ends tells of it; and before an error is told of, which is written at once.
+    let _logging = telemetry::start(config.log).map_err(|error| format!("error: cannot start: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -77,6 +77,12 @@ impl<'a> Digest<'a> {
         &self.text[self.algorithm.name().len() + 1..]
     }
 
+    /// Algorithm and the first twelve hex digits, for texts: `sha256:41aa07c1d2e3`.
+    #[must_use]
+    pub fn short(&self) -> &'a str {
+        short(self.text)
+    }
+
     /// Reads the digest that begins at `start` and ends with `text`; positions are those of `text`.
     pub(super) fn scan(text: &'a str, start: usize) -> Result<Self, Fault> {
         let bytes = text.as_bytes();
@@ -105,6 +111,12 @@ impl<'a> Digest<'a> {
         }
         Ok(Digest { algorithm, text: &text[start..] })
     }
+}
+
+/// Algorithm and the first twelve hex digits of a digest's text.
+pub(super) fn short(digest: &str) -> &str {
+    let end = digest.find(':').map_or(0, |colon| colon + 1 + 12);
+    digest.get(..end).unwrap_or(digest)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::digest::short;
 use super::{Digest, ReferenceError};
 
 /// An owned [`Digest`]. Clones share the text.
@@ -27,8 +28,7 @@ impl DigestBuf {
     /// Algorithm and the first twelve hex digits, for texts: `sha256:41aa07c1d2e3`.
     #[must_use]
     pub fn short(&self) -> &str {
-        let end = self.0.find(':').map_or(0, |colon| colon + 1 + 12);
-        self.0.get(..end).unwrap_or(&self.0)
+        short(&self.0)
     }
 }
 

@@ -113,7 +113,9 @@ fn nearly_reference() -> impl Strategy<Value = String> {
 /// Everything that reads text here; the point is that it returns.
 fn read_all(text: &str) {
     if let Ok(reference) = Reference::parse(text) {
-        reference.write_name(&mut String::new());
+        let mut name = String::new();
+        reference.write_name(&mut name);
+        assert_eq!(reference.name(), name);
         reference.refusals().iter().count();
         reference.tag_facts();
     }

@@ -25,6 +25,8 @@ pub struct Reference<'a> {
     /// As written.
     tag: Option<&'a str>,
     digest: Option<Digest<'a>>,
+    /// All that stands before tag and digest.
+    written: &'a str,
     library: bool,
     short: bool,
 }
@@ -83,11 +85,25 @@ impl<'a> Reference<'a> {
         self.tag().map_or_else(TagFacts::digest_only, TagFacts::of)
     }
 
-    /// Appends `canonical_registry/repository` to `out`: what globs match.
+    /// `canonical_registry/repository`: what globs match. Allocates only where it is not what was written.
     ///
     /// For the shape EmptyDomain that begins with `/`, so that no glob but `**` can take its path for a host.
+    pub fn name(&self) -> Cow<'a, str> {
+        let registry = self.canonical_registry();
+        let path = self.written.strip_prefix(&*registry).and_then(|rest| rest.strip_prefix('/'));
+        if path == Some(self.path) && !self.library {
+            return Cow::Borrowed(self.written);
+        }
+        let mut name = String::new();
+        self.write_name(&mut name);
+        Cow::Owned(name)
+    }
+
+    /// Appends [`Reference::name`] to `out`.
     pub fn write_name(&self, out: &mut String) {
-        out.push_str(&self.canonical_registry());
+        let registry = self.canonical_registry();
+        out.reserve(registry.len() + 1 + LIBRARY.len() + self.path.len());
+        out.push_str(&registry);
         out.push('/');
         if self.library {
             out.push_str(LIBRARY);
@@ -213,7 +229,8 @@ impl<'a> Reference<'a> {
             at = end;
         }
         let digest = if at < bytes.len() { Some(Digest::scan(text, at + 1)?) } else { None };
-        Ok(Reference { registry, path, tag, digest, library, short: false })
+        let written = &text[..start + path.len()];
+        Ok(Reference { registry, path, tag, digest, written, library, short: false })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The verdict: a plan and the facts for it in, a verdict out; pure and total.
 
-use super::examine::{Examination, Subject};
+use super::examine::{Examination, Subject, Taken};
 use super::facts::Tagged;
 use super::file::Pin;
 use super::judge::{Judge, allowed};
@@ -71,7 +71,7 @@ impl<'a> Judge<'a> {
         facts: &Facts,
         applied: &mut [Applied<'a>],
     ) -> Vec<String> {
-        let mut examination = Examination::new(self, subject, facts);
+        let mut examination = Examination::new(self, subject, facts, Taken::Findings);
         for demand in &subject.demands {
             let found = examination.judge(demand, release);
             if let Some(applied) = applied.get_mut(demand.at).filter(|_| !found.is_empty()) {

@@ -1,6 +1,7 @@
 //! One image under one rule, in the light of facts: what is wrong, what could not be decided, what is still to be asked.
 //!
 //! `missing` and `decide` run the same examination; one takes its wants, the other its findings, so they cannot disagree.
+//! What is only said of a finding is made where somebody reads it.
 
 use std::borrow::Cow;
 
@@ -15,7 +16,8 @@ use super::release::{self, OfRelease};
 use super::show::{IMAGE_BYTES, printable};
 use super::tags::built_in;
 use super::{
-    Age, Asked, Budget, Check, Facts, Failure, Finding, FindingId, Lookup, Mode, Resolved, Source, Stage, Undecided,
+    Age, Asked, Budget, Check, Facts, Failure, Few, Finding, FindingId, Lookup, Mode, Resolved, Source, Stage,
+    Undecided,
 };
 use crate::image::{Digest, DigestBuf, Reference};
 
@@ -23,11 +25,11 @@ use crate::image::{Digest, DigestBuf, Reference};
 #[derive(Clone, Debug)]
 pub(super) struct Subject<'p> {
     /// Its canonical registry and repository.
-    pub name: String,
+    pub name: Cow<'p, str>,
     pub reference: Reference<'p>,
     pub moving: Moving,
     /// One for each policy whose rule asks for something.
-    pub demands: Vec<Demand<'p>>,
+    pub demands: Few<Demand<'p>>,
     shelf: Shelf,
 }
 
@@ -64,7 +66,7 @@ pub(super) struct Demand<'p> {
 }
 
 impl<'p> Subject<'p> {
-    pub fn new(name: String, reference: Reference<'p>, moving: Moving, demands: Vec<Demand<'p>>) -> Self {
+    pub fn new(name: Cow<'p, str>, reference: Reference<'p>, moving: Moving, demands: Few<Demand<'p>>) -> Self {
         Subject { name, reference, moving, demands, shelf: Shelf::default() }
     }
 
@@ -101,8 +103,18 @@ impl<'p> Subject<'p> {
 /// Why a question is still open: a failure, or that nobody has answered yet.
 pub(super) type Open<'x> = Cow<'x, Undecided>;
 
+/// What is taken of an examination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// What is to be learned: the findings have no texts then.
+    Wants,
+    /// The findings.
+    Findings,
+}
+
 /// Examines one image.
 pub(super) struct Examination<'x, 'p> {
+    taken: Taken,
     pub judge: &'x Judge<'p>,
     pub subject: &'x Subject<'p>,
     pub facts: &'x Facts,
@@ -137,8 +149,8 @@ struct Outcome<'x, 'p> {
 }
 
 impl<'x, 'p> Examination<'x, 'p> {
-    pub fn new(judge: &'x Judge<'p>, subject: &'x Subject<'p>, facts: &'x Facts) -> Self {
-        Examination { judge, subject, facts, wants: Vec::new(), notes: Vec::new() }
+    pub fn new(judge: &'x Judge<'p>, subject: &'x Subject<'p>, facts: &'x Facts, taken: Taken) -> Self {
+        Examination { taken, judge, subject, facts, wants: Vec::new(), notes: Vec::new() }
     }
 
     /// All that one rule finds. `release`: how the image stands to the release that the object is held against.
@@ -174,18 +186,20 @@ impl<'x, 'p> Examination<'x, 'p> {
     /// Tag and digest (TW200), and the digest that a pin needs (TW121). True: a release tag approves the digest.
     fn digest(&mut self, demand: &Demand<'p>, outcome: &mut Outcome<'x, 'p>) -> bool {
         let Some(tag) = self.subject.reference.tag() else { return false };
-        let shown = printable(tag, IMAGE_BYTES);
+        let shown = || printable(tag, IMAGE_BYTES);
         if let Some(written) = self.subject.reference.digest().filter(|_| demand.agrees) {
             match self.agreement(demand, outcome.policy, tag, written) {
                 Agreement::Yes => {}
                 Agreement::ByRelease => return true,
                 Agreement::No(now) => {
-                    let message = format!("{shown} is {}, not {}", now.digest.short(), short(written));
-                    let use_instead = self.pinned(tag, now);
-                    self.found(outcome, FindingId::Tw200, Check::Digest, message, use_instead);
+                    self.found(outcome, FindingId::Tw200, Check::Digest, || {
+                        let message = format!("{} is {}, not {}", shown(), now.digest.short(), written.short());
+                        (message, self.pinned(tag, now))
+                    });
                 }
                 Agreement::Open(cause) => {
-                    self.undecided(outcome, Check::Digest, &format!("whether {shown} is {}", short(written)), cause);
+                    let unknown = || format!("whether {} is {}", shown(), written.short());
+                    self.undecided(outcome, Check::Digest, unknown, cause);
                 }
             }
         }
@@ -195,10 +209,11 @@ impl<'x, 'p> Examination<'x, 'p> {
         match self.own_tag(tag) {
             Tagged::Unknown => {
                 let cause = self.missing();
-                self.undecided(outcome, Check::Digest, &format!("the digest of {shown}"), cause);
+                self.undecided(outcome, Check::Digest, || format!("the digest of {}", shown()), cause);
             }
             Tagged::Failed(failed) => {
-                self.undecided(outcome, Check::Digest, &format!("the digest of {shown}"), Cow::Borrowed(failed));
+                let unknown = || format!("the digest of {}", shown());
+                self.undecided(outcome, Check::Digest, unknown, Cow::Borrowed(failed));
             }
             Tagged::Answer(resolved, _) => {
                 self.held(tag, resolved);
@@ -207,10 +222,12 @@ impl<'x, 'p> Examination<'x, 'p> {
                 let is_last_word = request.is_pod && request.stage == Stage::Admission;
                 let mode = self.judge.mode(outcome.policy, Some(outcome.ruling), Check::Digest);
                 if demand.pin == Pin::Required && is_last_word && mode == Mode::Enforce {
-                    let message =
-                        format!("{shown} stands without a digest, which {} requires of Pods", outcome.ruling.1.shown);
-                    let use_instead = self.pinned(tag, resolved);
-                    self.found(outcome, FindingId::Tw121, Check::Digest, message, use_instead);
+                    let rule = outcome.ruling.1;
+                    self.found(outcome, FindingId::Tw121, Check::Digest, || {
+                        let message =
+                            format!("{} stands without a digest, which {} requires of Pods", shown(), rule.shown);
+                        (message, self.pinned(tag, resolved))
+                    });
                 }
             }
         }
@@ -261,11 +278,11 @@ impl<'x, 'p> Examination<'x, 'p> {
         match release {
             OfRelease::Fits => {}
             OfRelease::Violates(id, message, use_instead) => {
-                self.found(outcome, *id, Check::Release, message.clone(), use_instead.clone());
+                self.found(outcome, *id, Check::Release, || (message.clone(), use_instead.clone()));
             }
             OfRelease::Open(cause) => {
-                let unknown = release::unknown(&self.subject.reference);
-                self.undecided(outcome, Check::Release, &unknown, Cow::Owned(cause.clone()));
+                let unknown = || release::unknown(&self.subject.reference);
+                self.undecided(outcome, Check::Release, unknown, Cow::Owned(cause.clone()));
             }
         }
     }
@@ -273,13 +290,13 @@ impl<'x, 'p> Examination<'x, 'p> {
     /// Whether the digest is an approved build (TW201).
     fn channel(&mut self, compare: &'p Comparison, outcome: &mut Outcome<'x, 'p>) {
         let reference = &self.subject.reference;
-        let shown = reference.tag().map(|tag| printable(tag, IMAGE_BYTES));
+        let shown = || reference.tag().map(|tag| printable(tag, IMAGE_BYTES));
         let (digest, ground) = match self.target() {
             None => return,
             Some(Ok(target)) => target,
             Some(Err(cause)) => {
-                let unknown = format!("whether {} carries an approved build", self.shown());
-                return self.undecided(outcome, Check::Channel, &unknown, cause);
+                let unknown = || format!("whether {} carries an approved build", self.shown());
+                return self.undecided(outcome, Check::Channel, unknown, cause);
             }
         };
         let approval = match compare.approved_by {
@@ -289,24 +306,24 @@ impl<'x, 'p> Examination<'x, 'p> {
         match approval {
             Approval::Yes => {}
             Approval::No => {
-                let nobody = match compare.approved_by {
-                    ApprovedBy::Release => "no release that governs the namespace".to_owned(),
-                    _ => format!("no {} tag", compare.shown),
-                };
-                let message = match (&shown, reference.digest()) {
-                    (Some(tag), None) => format!("{tag} is {}, which {nobody} carries", digest.short()),
-                    _ => format!("{nobody} carries {}", digest.short()),
-                };
-                let use_instead = self
-                    .judge
-                    .of_active_release(outcome.policy, outcome.ruling.1, &self.subject.name)
-                    .or_else(|| self.highest_release(outcome.policy, compare));
-                self.found(outcome, FindingId::Tw201, Check::Channel, message, use_instead);
+                let (policy, rule) = (outcome.policy, outcome.ruling.1);
+                self.found(outcome, FindingId::Tw201, Check::Channel, || {
+                    let nobody = match compare.approved_by {
+                        ApprovedBy::Release => "no release that governs the namespace".to_owned(),
+                        _ => format!("no {} tag", compare.shown),
+                    };
+                    let message = match (shown(), reference.digest()) {
+                        (Some(tag), None) => format!("{tag} is {}, which {nobody} carries", digest.short()),
+                        _ => format!("{nobody} carries {}", digest.short()),
+                    };
+                    let of_release = self.judge.of_active_release(policy, rule, &self.subject.name);
+                    (message, of_release.or_else(|| self.highest_release(policy, compare)))
+                });
             }
             Approval::Open(cause) => {
-                let what = shown.unwrap_or_else(|| digest.short().to_owned());
-                let unknown = format!("whether {what} carries an approved build");
-                self.undecided(outcome, Check::Channel, &unknown, cause);
+                let what = || shown().unwrap_or_else(|| digest.short().to_owned());
+                let unknown = || format!("whether {} carries an approved build", what());
+                self.undecided(outcome, Check::Channel, unknown, cause);
             }
         }
     }
@@ -352,7 +369,7 @@ impl<'x, 'p> Examination<'x, 'p> {
             return;
         }
         match self.firm(ground) {
-            Ok(()) => found.into_iter().for_each(|one| self.found(outcome, one.id, one.check, one.message, None)),
+            Ok(()) => found.into_iter().for_each(|one| self.found(outcome, one.id, one.check, || (one.message, None))),
             Err(cause) => self.all_undecided(found.iter().map(|one| one.check), outcome, &cause),
         }
     }
@@ -377,7 +394,7 @@ impl<'x, 'p> Examination<'x, 'p> {
     /// The image for texts: its tag, else its digest.
     fn shown(&self) -> String {
         let reference = &self.subject.reference;
-        let digest = || reference.digest().map(short).unwrap_or_default();
+        let digest = || reference.digest().map(|digest| digest.short().to_owned()).unwrap_or_default();
         reference.tag().map_or_else(digest, |tag| printable(tag, IMAGE_BYTES))
     }
 
@@ -388,14 +405,15 @@ impl<'x, 'p> Examination<'x, 'p> {
         };
         let Tagged::Answer(resolved, ground) = self.facts.tagged(&self.subject.name, tag) else { return };
         let Some(first) = &resolved.moved_from else { return };
-        let shown = printable(tag, IMAGE_BYTES);
+        let shown = || printable(tag, IMAGE_BYTES);
         match self.firm(ground) {
-            Ok(()) => {
+            Ok(()) => self.found(outcome, FindingId::Tw203, Check::Moved, || {
                 let (first, now) = (first.short(), resolved.digest.short());
-                let message = format!("{shown} was {first} when it was first seen, and is {now} now");
-                self.found(outcome, FindingId::Tw203, Check::Moved, message, None);
+                (format!("{} was {first} when it was first seen, and is {now} now", shown()), None)
+            }),
+            Err(cause) => {
+                self.undecided(outcome, Check::Moved, || format!("whether {} has moved", shown()), cause);
             }
-            Err(cause) => self.undecided(outcome, Check::Moved, &format!("whether {shown} has moved"), cause),
         }
     }
 
@@ -452,14 +470,19 @@ impl<'x, 'p> Examination<'x, 'p> {
         resolved.public.then(|| format!("{}:{tag}@{}", self.subject.name, resolved.digest))
     }
 
+    /// Something is wrong; `say` gives the message, and what to write instead.
     fn found(
         &self,
         outcome: &mut Outcome<'x, 'p>,
         id: FindingId,
         check: Check,
-        message: String,
-        use_instead: Option<String>,
+        say: impl FnOnce() -> (String, Option<String>),
     ) {
+        let (message, use_instead) = match self.taken {
+            Taken::Findings => say(),
+            // Whether anything more is asked depends on the finding's mode alone.
+            Taken::Wants => Default::default(),
+        };
         let mode = self.judge.mode(outcome.policy, Some(outcome.ruling), check);
         let violation = Violation { id, check, message, use_instead };
         let rule = Some(outcome.ruling.1);
@@ -468,24 +491,29 @@ impl<'x, 'p> Examination<'x, 'p> {
 
     /// What an image says of itself, which stays open for all of these checks.
     fn all_undecided(&self, checks: impl Iterator<Item = Check>, outcome: &mut Outcome<'x, 'p>, cause: &Open<'x>) {
-        let unknown = format!("what {} says of itself", self.shown());
-        checks.for_each(|check| self.undecided(outcome, check, &unknown, cause.clone()));
+        let unknown = || format!("what {} says of itself", self.shown());
+        checks.for_each(|check| self.undecided(outcome, check, unknown, cause.clone()));
     }
 
     /// A question that stays open; where several checks failed for the same reason, the strictest speaks for all.
-    fn undecided(&self, outcome: &mut Outcome<'x, 'p>, check: Check, unknown: &str, cause: Open<'x>) {
-        let finding = self.judge.undecided(outcome.policy, outcome.ruling, check, unknown, &cause, outcome.excusable);
+    fn undecided(
+        &self,
+        outcome: &mut Outcome<'x, 'p>,
+        check: Check,
+        unknown: impl FnOnce() -> String,
+        cause: Open<'x>,
+    ) {
+        if self.taken == Taken::Wants {
+            return;
+        }
+        let unknown = unknown();
+        let finding = self.judge.undecided(outcome.policy, outcome.ruling, check, &unknown, &cause, outcome.excusable);
         match outcome.open.iter_mut().find(|known| known.cause == cause) {
             Some(known) if known.finding.mode >= finding.mode => {}
             Some(known) => known.finding = finding,
             None => outcome.open.push(Undecidable { cause, finding }),
         }
     }
-}
-
-/// `sha256:41aa07c1d2e3`.
-fn short(digest: Digest<'_>) -> String {
-    DigestBuf::from(digest).short().to_owned()
 }
 
 /// `40 seconds`, `12 minutes`, `3 hours`.

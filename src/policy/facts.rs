@@ -2,10 +2,12 @@
 //!
 //! Plain data; who fetches it is somebody else's business.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use super::{FindingId, ImageFacts, Plan};
+use super::{Few, FindingId, ImageFacts, Plan};
 use crate::image::DigestBuf;
 
 /// One question to a registry.
@@ -140,13 +142,13 @@ pub struct Undecided {
     /// Which class of failure.
     pub failure: Failure,
     /// What happened and what to do, in our own words: never a remote server's. One line of printable ASCII.
-    pub detail: String,
+    pub detail: Cow<'static, str>,
 }
 
 impl Undecided {
     /// A failure and what to say of it.
     #[must_use]
-    pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
+    pub fn new(failure: Failure, detail: impl Into<Cow<'static, str>>) -> Self {
         Undecided { failure, detail: detail.into() }
     }
 }
@@ -170,17 +172,47 @@ pub type ImageLabels = BTreeMap<String, String>;
 /// What was learned. A lookup without an answer here is itself a finding.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    repositories: HashMap<Box<str>, Repository>,
+    known: Vec<Fact>,
+    index: Index,
     absent: Undecided,
 }
 
-/// What was learned of one repository.
+/// One answer, and to which question.
+#[derive(Clone, Debug)]
+struct Fact {
+    /// The repository, and behind it the tag or digest.
+    text: Box<str>,
+    /// How many bytes of that are the repository.
+    repository: usize,
+    value: Value,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+enum Value {
+    Digest(Known),
+    Labels(Result<ImageLabels, Undecided>),
+    Image(Result<Arc<ImageFacts>, Undecided>),
+    Tags(Result<Vec<String>, Undecided>),
+}
+
+/// What a question is about, as far as answers are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Digest,
+    Labels,
+    Image,
+    Tags,
+}
+
+/// How many facts are looked through one by one before there is an index. Few reviews have more.
+const FEW: usize = 16;
+
+/// Where facts are, by the hashes of their questions; empty while there are few.
 #[derive(Clone, Debug, Default)]
-struct Repository {
-    digests: HashMap<Box<str>, Known>,
-    labels: HashMap<Box<str>, Result<ImageLabels, Undecided>>,
-    images: HashMap<Box<str>, Result<Arc<ImageFacts>, Undecided>>,
-    tags: Option<Result<Vec<String>, Undecided>>,
+struct Index {
+    hasher: RandomState,
+    places: HashMap<u64, Few<usize>>,
 }
 
 /// What was learned of a tag.
@@ -189,6 +221,45 @@ struct Known {
     answer: Result<Resolved, Undecided>,
     /// How asking for an answer of now went, if that was asked.
     asked_now: Option<Result<(), Undecided>>,
+}
+
+impl Fact {
+    fn new(name: &str, item: &str, value: Value) -> Self {
+        Fact { text: [name, item].concat().into(), repository: name.len(), value }
+    }
+
+    /// The repository, and the tag or digest.
+    fn question(&self) -> (&str, &str) {
+        self.text.split_at_checked(self.repository).unwrap_or_default()
+    }
+
+    fn is(&self, kind: Kind, name: &str, item: &str) -> bool {
+        self.value.kind() == kind && self.question() == (name, item)
+    }
+}
+
+impl Value {
+    fn kind(&self) -> Kind {
+        match self {
+            Value::Digest(_) => Kind::Digest,
+            Value::Labels(_) => Kind::Labels,
+            Value::Image(_) => Kind::Image,
+            Value::Tags(_) => Kind::Tags,
+        }
+    }
+}
+
+impl Index {
+    fn hash(&self, kind: Kind, name: &str, item: &str) -> u64 {
+        self.hasher.hash_one((kind, name, item))
+    }
+
+    /// Takes in where a fact is.
+    fn add(&mut self, fact: &Fact, place: usize) {
+        let (name, item) = fact.question();
+        let hash = self.hash(fact.value.kind(), name, item);
+        self.places.entry(hash).or_default().push(place);
+    }
 }
 
 /// What is known of a tag, as far as a verdict may rest on it.
@@ -219,7 +290,7 @@ impl Facts {
     /// No facts; `absent` is what is said where one is needed.
     #[must_use]
     pub fn none(absent: Undecided) -> Self {
-        Facts { repositories: HashMap::new(), absent }
+        Facts { known: Vec::new(), index: Index::default(), absent }
     }
 
     /// Takes in an answer. A later one replaces an earlier one; only a failure to learn what holds now leaves the
@@ -227,82 +298,130 @@ impl Facts {
     ///
     /// The answer to another question is no answer: what was asked is then undecided for good, so that rounds end.
     pub fn learn(&mut self, name: &str, asked: &Asked<'_>, answer: Answer) {
-        let Facts { repositories, absent } = self;
-        let repository = match repositories.get_mut(name) {
-            Some(known) => known,
-            None => repositories.entry(name.into()).or_default(),
-        };
-        match asked {
+        let absent = || self.absent.clone();
+        let (item, value) = match *asked {
             Asked::Digest { tag, age, .. } => {
                 let answer = match answer {
                     Answer::Digest(answer) => answer,
-                    _ => Err(absent.clone()),
+                    _ => Err(absent()),
                 };
-                let asked_now = (*age == Age::Now).then(|| answer.as_ref().map(|_| ()).map_err(Undecided::clone));
-                match (repository.digests.get_mut(*tag), &answer) {
-                    (Some(known), Err(_)) if known.answer.is_ok() && asked_now.is_some() => known.asked_now = asked_now,
-                    _ => {
-                        repository.digests.insert((*tag).into(), Known { answer, asked_now });
-                    }
-                }
+                let asked_now = (age == Age::Now).then(|| answer.as_ref().map(|_| ()).map_err(Undecided::clone));
+                (tag, Value::Digest(Known { answer, asked_now }))
             }
-            Asked::Labels { digest } => {
-                let answer = match answer {
-                    Answer::Labels(answer) => answer,
-                    _ => Err(absent.clone()),
-                };
-                repository.labels.insert((*digest).into(), answer);
+            Asked::Labels { digest } => match answer {
+                Answer::Labels(answer) => (digest, Value::Labels(answer)),
+                _ => (digest, Value::Labels(Err(absent()))),
+            },
+            Asked::Image { digest } => match answer {
+                Answer::Image(answer) => (digest, Value::Image(answer)),
+                _ => (digest, Value::Image(Err(absent()))),
+            },
+            Asked::Tags => match answer {
+                Answer::Tags(answer) => ("", Value::Tags(answer)),
+                _ => ("", Value::Tags(Err(absent()))),
+            },
+        };
+        let place = self.place(value.kind(), name, item);
+        match (place.and_then(|place| self.known.get_mut(place)).map(|fact| &mut fact.value), value) {
+            (Some(Value::Digest(known)), Value::Digest(Known { answer: Err(_), asked_now: Some(now) }))
+                if known.answer.is_ok() =>
+            {
+                known.asked_now = Some(now);
             }
-            Asked::Image { digest } => {
-                let answer = match answer {
-                    Answer::Image(answer) => answer,
-                    _ => Err(absent.clone()),
-                };
-                repository.images.insert((*digest).into(), answer);
-            }
-            Asked::Tags => {
-                repository.tags = Some(match answer {
-                    Answer::Tags(answer) => answer,
-                    _ => Err(absent.clone()),
-                });
-            }
+            (Some(known), value) => *known = value,
+            (None, value) => self.add(Fact::new(name, item, value)),
         }
+    }
+
+    fn add(&mut self, fact: Fact) {
+        self.known.push(fact);
+        // The index is made of all when the list becomes long, and of the new one from then on.
+        let first = match self.known.len() {
+            ..=FEW => return,
+            many if many == FEW + 1 => 0,
+            many => many - 1,
+        };
+        for (place, fact) in self.known.iter().enumerate().skip(first) {
+            self.index.add(fact, place);
+        }
+    }
+
+    /// Where the answer to a question is.
+    fn place(&self, kind: Kind, name: &str, item: &str) -> Option<usize> {
+        let is = |place: &usize| self.known.get(*place).is_some_and(|fact| fact.is(kind, name, item));
+        match self.known.len() {
+            ..=FEW => (0..self.known.len()).find(is),
+            _ => self.index.places.get(&self.index.hash(kind, name, item))?.iter().copied().find(is),
+        }
+    }
+
+    fn value(&self, kind: Kind, name: &str, item: &str) -> Option<&Value> {
+        self.known.get(self.place(kind, name, item)?).map(|fact| &fact.value)
+    }
+
+    fn known(&self, name: &str, tag: &str) -> Option<&Known> {
+        match self.value(Kind::Digest, name, tag)? {
+            Value::Digest(known) => Some(known),
+            _ => None,
+        }
+    }
+
+    /// All answers about a repository: tag or digest, and what was learned of it.
+    fn of_repository<'f>(&'f self, name: &str) -> impl Iterator<Item = (&'f str, &'f Value)> {
+        let of = move |fact: &'f Fact| {
+            let (repository, item) = fact.question();
+            (repository == name).then_some((item, &fact.value))
+        };
+        self.known.iter().filter_map(of)
     }
 
     /// What is known of a tag's digest.
     #[must_use]
     pub fn digest(&self, name: &str, tag: &str) -> Option<&Result<Resolved, Undecided>> {
-        self.repositories.get(name)?.digests.get(tag).map(|known| &known.answer)
+        self.known(name, tag).map(|known| &known.answer)
     }
 
     /// What is known of all tags of a repository that were asked for, in no order.
     pub fn digests(&self, name: &str) -> impl Iterator<Item = (&str, &Result<Resolved, Undecided>)> {
-        let repository = self.repositories.get(name);
-        repository.into_iter().flat_map(|known| known.digests.iter().map(|(tag, known)| (&**tag, &known.answer)))
+        self.of_repository(name).filter_map(|(tag, value)| match value {
+            Value::Digest(known) => Some((tag, &known.answer)),
+            _ => None,
+        })
     }
 
     /// What is known of an image's labels.
     #[must_use]
     pub fn labels(&self, name: &str, digest: &str) -> Option<&Result<ImageLabels, Undecided>> {
-        self.repositories.get(name)?.labels.get(digest)
+        match self.value(Kind::Labels, name, digest)? {
+            Value::Labels(labels) => Some(labels),
+            _ => None,
+        }
     }
 
     /// What is known of what an image says of itself.
     #[must_use]
     pub fn image(&self, name: &str, digest: &str) -> Option<&Result<Arc<ImageFacts>, Undecided>> {
-        self.repositories.get(name)?.images.get(digest)
+        match self.value(Kind::Image, name, digest)? {
+            Value::Image(image) => Some(image),
+            _ => None,
+        }
     }
 
     /// What images of a repository that were asked for say of themselves, by their digests, in no order.
     pub fn images(&self, name: &str) -> impl Iterator<Item = (&str, &Result<Arc<ImageFacts>, Undecided>)> {
-        let repository = self.repositories.get(name);
-        repository.into_iter().flat_map(|known| known.images.iter().map(|(digest, known)| (&**digest, known)))
+        self.of_repository(name).filter_map(|(digest, value)| match value {
+            Value::Image(image) => Some((digest, image)),
+            _ => None,
+        })
     }
 
     /// What is known of a repository's tags.
     #[must_use]
     pub fn tags(&self, name: &str) -> Option<&Result<Vec<String>, Undecided>> {
-        self.repositories.get(name)?.tags.as_ref()
+        match self.value(Kind::Tags, name, "")? {
+            Value::Tags(tags) => Some(tags),
+            _ => None,
+        }
     }
 
     /// What is said of a fact that is not here.
@@ -313,7 +432,7 @@ impl Facts {
 
     /// What is known of a tag, and whether a finding may rest on it.
     pub(super) fn tagged(&self, name: &str, tag: &str) -> Tagged<'_> {
-        let Some(known) = self.repositories.get(name).and_then(|repository| repository.digests.get(tag)) else {
+        let Some(known) = self.known(name, tag) else {
             return Tagged::Unknown;
         };
         match &known.answer {
@@ -388,6 +507,29 @@ mod tests {
         assert!(matches!(facts.tagged("r/a", "v1"), Tagged::Answer(_, Ground::Firm)));
         facts.learn("r/a", &asked(Age::Now), resolved("a", Source::Stale(9)));
         assert!(matches!(facts.tagged("r/a", "v1"), Tagged::Answer(_, Ground::Old)));
+    }
+
+    #[test]
+    fn every_answer_is_found_again_however_many_there_are() {
+        let names: Vec<(String, String)> =
+            (0..40).map(|number| (format!("r/{}", number / 3), format!("v{number}"))).collect();
+        let mut facts = Facts::default();
+        for (count, (name, tag)) in names.iter().enumerate() {
+            let asked = Asked::Digest { tag, floating: false, age: Age::Remembered, budget: Budget::Review };
+            for digit in ["a", "b"] {
+                facts.learn(name, &asked, resolved(digit, Source::Now));
+            }
+            facts.learn(name, &Asked::Tags, Answer::Tags(Ok(vec![tag.clone()])));
+            for (known, (name, tag)) in names.iter().enumerate() {
+                let found = facts.digest(name, tag).map(|answer| answer.as_ref().unwrap().digest.as_str().to_owned());
+                let wanted = (known <= count).then(|| format!("sha256:{}", "b".repeat(64)));
+                assert_eq!(found, wanted, "{known} of {count}");
+            }
+            assert_eq!(facts.tags(name), Some(&Ok(vec![tag.clone()])));
+        }
+        assert_eq!(facts.digests("r/1").count(), 3);
+        // Repository and tag are kept in one text, and told apart all the same.
+        assert!(facts.digest("r/1v", "3").is_none() && facts.digest("r/", "1v3").is_none());
     }
 
     #[test]

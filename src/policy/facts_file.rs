@@ -334,9 +334,9 @@ mod tests {
             Answer::Digest(Err(cause)) => (cause.failure, cause.detail),
             other => panic!("{other:?}"),
         };
-        let lacks = (Failure::NotFound, "the facts name r.example.com/api, without v2".to_owned());
+        let lacks = (Failure::NotFound, "the facts name r.example.com/api, without v2".into());
         assert_eq!(failure(digest("r.example.com/api", "v2")), lacks);
-        let unknown = (Failure::Unreachable, "the facts do not name r.example.com/other".to_owned());
+        let unknown = (Failure::Unreachable, "the facts do not name r.example.com/other".into());
         assert_eq!(failure(digest("r.example.com/other", "v2")), unknown);
         assert_eq!(failure(digest("r.example.com/empty", "v2")).0, Failure::NotFound);
 

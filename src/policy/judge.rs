@@ -1,5 +1,6 @@
 //! Who judges: the policies that apply to a request, and how a violation becomes a finding with its mode and exception.
 
+use super::Few;
 use super::compile::{Override, Policy, Rule};
 use super::file::OnUnresolved;
 use super::show::{IMAGE_BYTES, printable};
@@ -12,7 +13,7 @@ pub(super) struct Judge<'p> {
     pub set: &'p PolicySet,
     pub request: Request<'p>,
     /// The policies that apply, in order.
-    pub applying: Vec<&'p Policy>,
+    pub applying: Few<&'p Policy>,
 }
 
 /// What a violation says, before its mode and exceptions are known.

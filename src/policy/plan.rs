@@ -1,15 +1,15 @@
 //! What text alone says of every image under every policy that applies, and what is still to be learned.
 
 use super::compile::{Environment, Policy, Rule};
-use super::examine::{Demand, Examination, Moving, Subject};
+use super::examine::{Demand, Examination, Moving, Subject, Taken};
 use super::file::{Pin, Release};
 use super::judge::{Excusable, Judge, Violation, allowed};
 use super::lookups::Wanted;
 use super::show::{IMAGE_BYTES, printable};
 use super::tags::{Tag, built_in};
 use super::{
-    AllowReason, Applied, Check, Facts, Failure, Finding, FindingId, ImageUse, Lookup, NonCanonicalHost, PolicySet,
-    Request, Stage, Undecided,
+    AllowReason, Applied, Check, Facts, Failure, Few, Finding, FindingId, ImageUse, Lookup, NonCanonicalHost,
+    PolicySet, Request, Stage, Undecided,
 };
 use crate::image::{Class, Reference, Refusal, TagFacts};
 
@@ -31,7 +31,7 @@ pub(super) struct Planned<'p> {
     /// What is shown as its class.
     pub class: Option<&'p str>,
     /// One ruling a policy.
-    pub applied: Vec<Applied<'p>>,
+    pub applied: Few<Applied<'p>>,
     /// What is to be learned about it; none where no rule asks, or where text alone denies it.
     pub subject: Option<Subject<'p>>,
 }
@@ -61,14 +61,17 @@ impl Plan<'_> {
             }
         }
         let mut standings = agreement.images.into_iter();
+        let mut wants = Vec::new();
         for image in &self.images {
             let release = standings.next().flatten();
             let Some(subject) = &image.subject else { continue };
-            let mut examination = Examination::new(&self.judge, subject, facts);
+            let mut examination = Examination::new(&self.judge, subject, facts, Taken::Wants);
+            examination.wants = wants;
             for demand in &subject.demands {
                 examination.judge(demand, release.as_ref());
             }
-            for want in examination.wants {
+            wants = examination.wants;
+            for want in wants.drain(..) {
                 wanted.add(subject.lookup(&want));
             }
         }
@@ -88,8 +91,8 @@ impl PolicySet {
             plan.object_findings.extend(plan.judge.unjudged(FindingId::Tw197, Check::Limits, &message));
             return plan;
         }
-        let mut scratch = Scratch::default();
-        plan.images = images.iter().map(|image| plan.judge.image(image, &mut scratch)).collect();
+        let mut matched = Matched::default();
+        plan.images = images.iter().map(|image| plan.judge.image(image, &mut matched)).collect();
         if plan.images.iter().any(Planned::is_of_a_release) {
             plan.beside = request.beside.iter().filter_map(|image| plan.judge.beside(image)).collect();
         }
@@ -123,17 +126,13 @@ impl Planned<'_> {
     }
 }
 
-/// Buffers that images of one request share.
-#[derive(Default)]
-struct Scratch {
-    name: String,
-    /// For each applying policy: ids of `tag_patterns` that match, own classes first.
-    matched: Vec<Vec<usize>>,
-}
+/// For each applying policy: ids of `tag_patterns` that match, own classes first. A buffer that images of one request
+/// share.
+type Matched = Few<Vec<usize>>;
 
 impl<'p> Judge<'p> {
     /// One image under every policy that applies.
-    fn image(&self, image: &ImageUse<'p>, scratch: &mut Scratch) -> Planned<'p> {
+    fn image(&self, image: &ImageUse<'p>, matched: &mut Matched) -> Planned<'p> {
         let reference = match self.readable(image) {
             Ok(reference) => reference,
             Err(violation) => {
@@ -141,28 +140,24 @@ impl<'p> Judge<'p> {
                 return Planned { class: None, applied: self.applying.iter().map(of).collect(), subject: None };
             }
         };
-        scratch.name.clear();
-        reference.write_name(&mut scratch.name);
+        let name = reference.name();
         let facts = reference.tag_facts();
-        let floating = self.classify(&reference, &facts, &mut scratch.matched);
-        let mut planned = Planned {
-            class: self.shown_class(&facts, &scratch.matched),
-            applied: Vec::with_capacity(self.applying.len()),
-            subject: None,
-        };
-        let mut demands = Vec::new();
+        let floating = self.classify(&reference, &facts, matched);
+        let mut planned = Planned { class: self.shown_class(&facts, matched), applied: Few::default(), subject: None };
+        let mut demands = Few::default();
         let mut unknown = true;
-        for (at, (policy, matched)) in self.applying.iter().zip(&scratch.matched).enumerate() {
+        for (at, (policy, matched)) in self.applying.iter().zip(&*matched).enumerate() {
             let tag = Tag { reference: &reference, facts: &facts, floating, matched };
             unknown &= tag.is_unknown(policy);
-            let (applied, ruling) = self.under(policy, &tag, &scratch.name);
-            demands.extend(ruling.and_then(|(index, rule)| self.demand(at, index, rule, &tag, image, &applied)));
+            let (applied, ruling) = self.under(policy, &tag, &name);
+            if let Some(demand) = ruling.and_then(|(index, rule)| self.demand(at, index, rule, &tag, image, &applied)) {
+                demands.push(demand);
+            }
             planned.applied.push(applied);
         }
         // No fact is fetched for an image that some policy denies.
         let denied = || planned.applied.iter().any(|applied| applied.allowed.is_none());
         if !demands.is_empty() && !denied() {
-            let name = scratch.name.clone();
             let moving = match (floating, unknown) {
                 (true, _) => Moving::Always,
                 (false, true) => Moving::Unknown,
@@ -176,15 +171,14 @@ impl<'p> Judge<'p> {
     /// An image that is not judged, where a rule requires a release of it.
     fn beside(&self, image: &ImageUse<'p>) -> Option<Subject<'p>> {
         let reference = self.readable(image).ok()?;
-        let mut name = String::new();
-        reference.write_name(&mut name);
+        let name = reference.name();
         let requires = |policy: &&&Policy| {
             let glob = policy.images.first_match(&name);
             let rule = glob.and_then(|glob| policy.rule_of_glob.get(glob)).and_then(|rule| policy.rules.get(*rule));
             rule.is_some_and(|rule| rule.release == Release::Require && rule.literal)
         };
         self.applying.iter().find(requires)?;
-        Some(Subject::new(name, reference, Moving::Unknown, Vec::new()))
+        Some(Subject::new(name, reference, Moving::Unknown, Few::default()))
     }
 
     /// The reference, or why there is none: too long (TW197), or not one (TW100).
@@ -204,8 +198,10 @@ impl<'p> Judge<'p> {
     }
 
     /// Matches every policy's tag patterns, and says whether the tag floats in any of them.
-    fn classify(&self, reference: &Reference<'_>, facts: &TagFacts<'_>, matched: &mut Vec<Vec<usize>>) -> bool {
-        matched.resize_with(self.applying.len(), Vec::new);
+    fn classify(&self, reference: &Reference<'_>, facts: &TagFacts<'_>, matched: &mut Matched) -> bool {
+        if matched.len() != self.applying.len() {
+            *matched = self.applying.iter().map(|_| Vec::new()).collect();
+        }
         let mut floating = false;
         for (policy, ids) in self.applying.iter().zip(matched) {
             ids.clear();
@@ -220,7 +216,7 @@ impl<'p> Judge<'p> {
     }
 
     /// Own classes first, then the built-in ones in their order.
-    fn shown_class(&self, facts: &TagFacts<'_>, matched: &[Vec<usize>]) -> Option<&'p str> {
+    fn shown_class(&self, facts: &TagFacts<'_>, matched: &Matched) -> Option<&'p str> {
         let own = self.applying.iter().zip(matched).find_map(|(policy, ids)| {
             ids.first().and_then(|&id| policy.classes.list.get(id)).map(|class| class.name.as_str())
         });

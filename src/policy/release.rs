@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::compile::{Policy, Rule};
-use super::examine::{Examination, Open, Subject};
+use super::examine::{Examination, Open, Subject, Taken};
 use super::facts::Tagged;
 use super::file::Release as Asks;
 use super::judge::{Judge, Violation};
@@ -129,8 +129,21 @@ impl<'p> Judge<'p> {
             return agreement;
         }
         let releases = self.governing();
+        // Mostly all images are, as they are written, those of the active release: then no other comes into question.
+        let of_active = |name: &str, reference: &Reference<'_>| {
+            let active = releases.first();
+            active.is_some_and(|active| matches!(by_text(reference, name, active), Some(Standing::Fits)))
+        };
+        let asked =
+            || planned.iter().filter(|planned| planned.is_of_a_release()).filter_map(|one| one.subject.as_ref());
+        if asked().chain(beside).all(|subject| of_active(&subject.name, &subject.reference)) {
+            agreement.images =
+                planned.iter().map(|planned| planned.is_of_a_release().then_some(OfRelease::Fits)).collect();
+            agreement.release = Some(0);
+            return agreement;
+        }
         let mut standings = |at: usize, subject: &'x Subject<'p>| -> Vec<Standing<'x>> {
-            let mut examination = Examination::new(self, subject, facts);
+            let mut examination = Examination::new(self, subject, facts, Taken::Wants);
             let row = releases.iter().map(|release| examination.standing(release)).collect();
             agreement.wants.extend(examination.wants.into_iter().map(|want| (at, want)));
             row
@@ -346,7 +359,6 @@ fn by_text<'x>(reference: &Reference<'_>, name: &str, release: &Release) -> Opti
     for image in images {
         match (reference.digest(), &image.digest) {
             (Some(written), Some(declared)) => {
-                let written = DigestBuf::from(written);
                 if is_one_of(&written, declared, image) {
                     return Some(Standing::Fits);
                 }
@@ -364,8 +376,11 @@ fn by_text<'x>(reference: &Reference<'_>, name: &str, release: &Release) -> Opti
 }
 
 /// Whether a digest is the declared one, or that of one of its platforms.
-fn is_one_of(digest: &DigestBuf, declared: &DigestBuf, image: &Image) -> bool {
-    digest == declared || image.platforms.values().any(|child| child == digest)
+fn is_one_of<D>(digest: &D, declared: &DigestBuf, image: &Image) -> bool
+where
+    DigestBuf: PartialEq<D>,
+{
+    declared == digest || image.platforms.values().any(|child| child == digest)
 }
 
 /// Whether an image is not of a release.

@@ -1,5 +1,6 @@
 //! How strings from outside are shown: printable ASCII, bounded.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Bytes of an image that texts show.
@@ -9,15 +10,20 @@ pub const IMAGE_BYTES: usize = 120;
 /// never cut inside an escape, and `...` stands at the end of what was cut.
 #[must_use]
 pub fn printable(text: &str, limit: usize) -> String {
-    let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'\\';
-    if text.len() <= limit && text.bytes().all(plain) {
-        return text.to_owned();
+    shown(text, limit).into_owned()
+}
+
+/// The same as [`printable`]: the text itself, where that is all that is to be shown.
+#[must_use]
+pub fn shown(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit && is_plain(text.as_bytes()) {
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len().min(limit));
     // Where the text may be cut so that the dots still fit.
     let mut cut = 0;
     for c in text.chars() {
-        if c.is_ascii() && plain(c as u8) {
+        if is_plain(c.encode_utf8(&mut [0; 4]).as_bytes()) {
             out.push(c);
         } else {
             // Writing to a String cannot fail.
@@ -32,7 +38,24 @@ pub fn printable(text: &str, limit: usize) -> String {
             break;
         }
     }
-    out
+    Cow::Owned(out)
+}
+
+/// Whether all are printable ASCII, but for the backslash. Most are, so they are looked at by words; the last word overlaps
+/// the one before.
+fn is_plain(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk() else { return bytes.iter().all(|b| (b' '..=b'~').contains(b) && *b != b'\\') };
+    let (words, _) = bytes.as_chunks();
+    is_word_plain(u64::from_ne_bytes(*last)) && words.iter().all(|word| is_word_plain(u64::from_ne_bytes(*word)))
+}
+
+/// The same of eight bytes.
+fn is_word_plain(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    // Where no byte is above 127, none of these lets a bit over into the next byte that was not found in its own.
+    let above = word | word.wrapping_add(ONES);
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
+    (above | below(word, b' ') | below(word ^ (ONES * u64::from(b'\\')), 1)) & (ONES << 7) == 0
 }
 
 /// The first few of a list, and how many more there are: `a, b, c, +4 more`.
@@ -47,13 +70,35 @@ pub(crate) fn first_few<S: AsRef<str>>(items: &[S], most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{first_few, printable};
+    use super::{first_few, printable, shown};
+    use std::borrow::Cow;
 
     #[test]
     fn everything_but_printable_ascii_is_escaped() {
         assert_eq!(printable("nginx:1", 120), "nginx:1");
         assert_eq!(printable("a\u{430}\n\x1b[31m", 120), "a\\u{430}\\n\\u{1b}[31m");
         assert_eq!(printable("a\\n", 120), "a\\\\n", "a written backslash is not taken for an escape");
+    }
+
+    #[test]
+    fn what_needs_no_change_is_not_copied() {
+        assert!(matches!(shown("nginx:1", 7), Cow::Borrowed("nginx:1")));
+        assert!(matches!(shown("nginx:1", 6), Cow::Owned(cut) if cut == "ngi..."));
+        assert!(matches!(shown("a\n", 120), Cow::Owned(escaped) if escaped == "a\\n"));
+    }
+
+    /// By words or byte by byte, wherever the byte is.
+    #[test]
+    fn every_byte_is_looked_at() {
+        for length in 1..20 {
+            for place in 0..length {
+                for c in (0..=0x17f).filter_map(char::from_u32) {
+                    let text: String = (0..length).map(|at| if at == place { c } else { 'x' }).collect();
+                    let plain = (' '..='~').contains(&c) && c != '\\';
+                    assert_eq!(matches!(shown(&text, 120), Cow::Borrowed(_)), plain, "{text:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Verdicts: decisions, findings, and the reason that every allow carries.
 
-use super::{Check, FieldPath, FindingId, List, Mode};
+use super::{Check, Few, FieldPath, FindingId, List, Mode};
 use crate::image::{DigestBuf, Reference};
 use crate::release::Release;
 
@@ -167,7 +167,7 @@ pub struct ImageVerdict<'a> {
     /// The tag class shown: own classes of the first applicable policy that has one first, then the built-in order.
     pub class: Option<&'a str>,
     /// One entry for each policy that applies, in the order of their names.
-    pub applied: Vec<Applied<'a>>,
+    pub applied: Few<Applied<'a>>,
     /// What becomes of its digest.
     pub pin: Pinning,
     /// What its author is told although nothing is wrong: an answer that is old because the registry fails, say. One
@@ -199,7 +199,7 @@ pub struct Verdict<'a> {
     /// The strictest over images and object. The default denies.
     pub decision: Decision,
     /// Names of the policies that apply to the namespace, in order; empty: none covers it.
-    pub policies: Vec<&'a str>,
+    pub policies: Few<&'a str>,
     /// Findings about the object as a whole (TW197 for too many images, TW198, TW199, TW999).
     pub object_findings: Vec<Finding<'a>>,
     /// Every image judged, in the order given.

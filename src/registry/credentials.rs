@@ -8,6 +8,7 @@
 //! Buffers that hold secrets are zeroized when they are dropped, as far as they are ours: what JSON needs for unescaping
 //! a string with a backslash in it is the parser's, and so is not.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -39,7 +40,7 @@ pub struct Login {
     /// Distinguishes logins in cache keys; equal for equal secrets, tells nothing about them (a keyed hash).
     pub identity: Identity,
     /// Where it came from, for texts: `pull secret shop/regcred`, `the configured credentials`, `anonymous`.
-    pub origin: String,
+    pub origin: Cow<'static, str>,
     /// Whether what it learns may be told to others: anonymous or configured, not a Pod's.
     pub public: bool,
 }
@@ -69,7 +70,7 @@ impl Login {
         Login {
             kind: LoginKind::Anonymous,
             identity: Identity::default(),
-            origin: "anonymous".to_owned(),
+            origin: Cow::Borrowed("anonymous"),
             public: true,
         }
     }
@@ -121,7 +122,7 @@ mod tests {
     }
 
     fn origins(logins: &[Login]) -> Vec<&str> {
-        logins.iter().map(|login| login.origin.as_str()).collect()
+        logins.iter().map(|login| &*login.origin).collect()
     }
 
     #[test]

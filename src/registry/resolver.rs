@@ -136,11 +136,23 @@ impl Resolver {
     /// Everything that a plan asks for and that can be had by `deadline`. Cannot fail: what could not be had is in the
     /// facts as such. Dropped, it leaves the requests that are under way to those who come next.
     pub async fn facts(&self, plan: &Plan<'_>, asker: Asker<'_>, deadline: Instant) -> Facts {
-        self.gather(|facts| plan.missing(facts), asker, deadline).await
+        self.facts_from(plan, plan.missing(&Facts::default()), asker, deadline).await
+    }
+
+    /// The same for whoever has asked the plan already what is missing without any facts: `first`.
+    pub async fn facts_from<'p>(
+        &self,
+        plan: &'p Plan<'_>,
+        first: Vec<policy::Lookup<'p>>,
+        asker: Asker<'_>,
+        deadline: Instant,
+    ) -> Facts {
+        self.gather(first, |facts| plan.missing(facts), asker, deadline).await
     }
 
     async fn gather<'p>(
         &self,
+        first: Vec<policy::Lookup<'p>>,
         missing: impl Fn(&Facts) -> Vec<policy::Lookup<'p>> + Send,
         asker: Asker<'_>,
         deadline: Instant,
@@ -148,12 +160,12 @@ impl Resolver {
         let state = self.inner.state.load_full();
         let mut facts = Facts::none(Undecided::new(policy::Failure::Unreachable, NOT_IN_TIME));
         let mut left = state.settings.lookups.per_review;
+        let mut lookups = first;
         for _ in 0..ROUNDS {
-            let lookups = missing(&facts);
             if lookups.is_empty() {
                 break;
             }
-            let mut waiting = FuturesUnordered::new();
+            let mut waiting = Vec::new();
             for lookup in &lookups {
                 if let Some(answer) = self.at_once(&state, lookup, asker).await {
                     facts.learn(lookup.name, &lookup.what, answer);
@@ -168,9 +180,16 @@ impl Resolver {
                     facts.learn(lookup.name, &lookup.what, lookup.what.failed(none));
                 }
             }
-            while let Some((lookup, answer)) = waiting.next().await {
-                facts.learn(lookup.name, &lookup.what, answer);
+            // Mostly all is at hand, and nobody has to wait.
+            if waiting.is_empty() {
+                drop(waiting);
+            } else {
+                let mut waiting: FuturesUnordered<_> = waiting.into_iter().collect();
+                while let Some((lookup, answer)) = waiting.next().await {
+                    facts.learn(lookup.name, &lookup.what, answer);
+                }
             }
+            lookups = missing(&facts);
         }
         facts
     }

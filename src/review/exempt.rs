@@ -118,7 +118,7 @@ impl<'a> Metadata<'a> {
 
     /// Reads it from an object's text; of what is not as it should be, nothing (that never exempts anything).
     pub(super) fn read(object: &'a str) -> Self {
-        let Ok(Object { metadata: Some(metadata) }) = serde_json::from_str(object) else {
+        let Ok(Object { metadata: Some(metadata) }) = super::json::from_str(object) else {
             return Metadata::default();
         };
         Metadata {

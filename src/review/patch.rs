@@ -10,6 +10,7 @@ use crate::image::{Digest, Reference};
 use crate::policy::{FieldPath, ImageUse, List};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 /// The most that one annotation of ours holds.
 const MAX_ANNOTATION_BYTES: usize = 64 << 10;
@@ -41,7 +42,7 @@ impl<'a> Rewrite<'a> {
     /// understand a digest.
     #[must_use]
     pub fn new(image: &ImageUse<'a>, to: String) -> Option<Self> {
-        pointer(&image.field)?;
+        of_pod(&image.field)?;
         let slot = slot(image.list, image.container);
         Some(Rewrite { field: image.field.clone(), slot, from: image.image, to, proof: None })
     }
@@ -255,8 +256,7 @@ fn fitting(entries: &BTreeMap<String, String>, room: &mut usize, left_out: &mut 
     let mut bytes = 2;
     let mut kept = BTreeMap::new();
     for (slot, text) in entries {
-        let quoted = |text: &String| serde_json::to_string(text).map_or(usize::MAX / 4, |quoted| quoted.len());
-        let entry = quoted(slot) + quoted(text) + 2;
+        let entry = quoted_bytes(slot) + quoted_bytes(text) + 2;
         if bytes + entry > most {
             *left_out = true;
             continue;
@@ -269,19 +269,47 @@ fn fitting(entries: &BTreeMap<String, String>, room: &mut usize, left_out: &mut 
     text
 }
 
+/// How long a text is as a JSON string.
+fn quoted_bytes(text: &str) -> usize {
+    let mut count = Count(0);
+    // Counting cannot fail.
+    let _ = serde_json::to_writer(&mut count, text);
+    count.0
+}
+
+/// Counts what is written.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The JSON pointer (RFC 6901) of an image of a Pod's own `spec`; none of any other place.
 fn pointer(field: &FieldPath<'_>) -> Option<String> {
+    let (list, index, image) = of_pod(field)?;
+    Some(format!("/spec/{list}/{index}/{image}"))
+}
+
+/// List, index and image key of an image of a Pod's own `spec`; none of any other place.
+fn of_pod(field: &FieldPath<'_>) -> Option<(&'static str, u32, &'static str)> {
     let FieldPath::PodSpec { spec, list, index } = field else {
         return None;
     };
-    let rest = match list {
-        List::InitContainers => format!("initContainers/{index}/image"),
-        List::Containers => format!("containers/{index}/image"),
-        List::EphemeralContainers => format!("ephemeralContainers/{index}/image"),
-        List::Volumes => format!("volumes/{index}/image/reference"),
+    let (list, image) = match list {
+        List::InitContainers => ("initContainers", "image"),
+        List::Containers => ("containers", "image"),
+        List::EphemeralContainers => ("ephemeralContainers", "image"),
+        List::Volumes => ("volumes", "image/reference"),
         List::Configured => return None,
     };
-    (spec == "spec").then(|| format!("/spec/{rest}"))
+    (spec == "spec").then_some((list, *index, image))
 }
 
 /// A key inside a JSON pointer.

@@ -11,6 +11,7 @@ use crate::policy::{ImageUse, List, Seconds};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 
 /// The bytes of a key.
 pub const PIN_KEY_BYTES: usize = 32;
@@ -23,6 +24,8 @@ pub(super) const MAX_ANNOTATION_BYTES: usize = 256 << 10;
 
 /// What the MACs of proofs, and of nothing else under this key, begin with.
 const PROOF_DOMAIN: &[u8] = b"tagwarden.dev/pins proof v1";
+/// What a proof takes up until the year 2286.
+const PROOF_BYTES: usize = 3 + 8 + 1 + 10 + 1 + 64;
 const KEY_ID_DOMAIN: &[u8] = b"tagwarden.dev/pins key id v1";
 
 /// The key of proofs: the first signs, all of them verify. What they are is not shown.
@@ -44,15 +47,18 @@ pub fn slot(list: List, container: Option<&str>) -> Option<String> {
         List::Volumes => "volumes",
         List::Configured => return None,
     };
-    container.filter(|name| !name.is_empty()).map(|name| format!("{list}/{name}"))
+    container.filter(|name| !name.is_empty()).map(|name| [list, "/", name].concat())
 }
 
 /// The proof that the tag of `pinned` had its digest at `now`; none where it has not both.
 #[must_use]
 pub fn prove(keys: &PinKeys<'_>, namespace: &str, slot: &str, pinned: &Reference<'_>, now: Seconds) -> Option<String> {
     let expires = now.checked_add(PROOF_LIFETIME)?;
-    let mac = hex(&mac(keys.current, namespace, slot, pinned, expires)?.finalize().into_bytes());
-    Some(format!("v1:{}:{expires}:{mac}", key_id(keys.current)?))
+    let mac = mac(keys.current, namespace, slot, pinned, expires)?.finalize().into_bytes();
+    let mut proof = String::with_capacity(PROOF_BYTES);
+    // Writing to a String cannot fail.
+    let _ = write!(proof, "v1:{}:{expires}:{}", key_id(keys.current)?, Hex(mac.into()));
+    Some(proof)
 }
 
 /// The annotation as it was read: nothing in it counts before it is verified.
@@ -95,7 +101,7 @@ fn verify(keys: &PinKeys<'_>, namespace: &str, slot: &str, pinned: &Reference<'_
     }
     let mut known = std::iter::once(&keys.current).chain(keys.earlier);
     known.any(|key| {
-        key_id(key).is_some_and(|known| known == id)
+        key_id(key).is_some_and(|known| known.is(id))
             // Compares in constant time.
             && mac(key, namespace, slot, pinned, expires).is_some_and(|mac| mac.verify_slice(&tag).is_ok())
     })
@@ -117,8 +123,7 @@ fn mac(
     pinned: &Reference<'_>,
     expires: Seconds,
 ) -> Option<Hmac<Sha256>> {
-    let mut name = String::new();
-    pinned.write_name(&mut name);
+    let name = pinned.name();
     let (tag, digest) = (pinned.tag()?, pinned.digest()?);
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(PROOF_DOMAIN);
@@ -135,19 +140,33 @@ fn mac(
 }
 
 /// Tells keys apart, and tells nothing about them.
-fn key_id(key: &[u8; PIN_KEY_BYTES]) -> Option<String> {
+fn key_id(key: &[u8; PIN_KEY_BYTES]) -> Option<Hex<4>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(KEY_ID_DOMAIN);
-    mac.finalize().into_bytes().get(..4).map(hex)
+    mac.finalize().into_bytes().first_chunk().copied().map(Hex)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        for half in [byte >> 4, byte & 15] {
-            out.push(char::from_digit(u32::from(half), 16).unwrap_or_default());
-        }
-        out
-    })
+/// Bytes that are shown as lower-case hex digits.
+struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> Hex<N> {
+    /// The digits of a half byte.
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+    /// Whether these are the digits.
+    fn is(&self, digits: &str) -> bool {
+        self.digits().eq(digits.bytes())
+    }
+
+    fn digits(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| Self::DIGITS[usize::from(half)])
+    }
+}
+
+impl<const N: usize> fmt::Display for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.digits().try_for_each(|digit| f.write_char(char::from(digit)))
+    }
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

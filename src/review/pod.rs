@@ -1,5 +1,6 @@
 //! What a Pod says around its images, as far as pinning them depends on it: controller, annotations, pull secrets.
 
+use super::json;
 use super::request::Text;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -71,7 +72,7 @@ impl<'a> PodMetadata<'a> {
     /// Reads it from the Pod's text; none where it is not as the API server writes it: such a Pod is left alone.
     #[must_use]
     pub fn read(object: &'a str) -> Option<Self> {
-        let object: Object<'a> = serde_json::from_str(object).ok()?;
+        let object: Object<'a> = json::from_str(object).ok()?;
         let Some(metadata) = object.metadata else {
             return Some(PodMetadata::default());
         };
@@ -132,7 +133,7 @@ impl<'a> PullNames<'a> {
     /// Reads them from the Pod's text; of what is not as it should be, nothing.
     #[must_use]
     pub fn read(object: &'a str) -> Self {
-        let spec = serde_json::from_str(object).ok().and_then(|object: PullObject<'a>| object.spec).unwrap_or_default();
+        let spec = json::from_str(object).ok().and_then(|object: PullObject<'a>| object.spec).unwrap_or_default();
         let secrets = spec.image_pull_secrets.unwrap_or_default();
         let named = |text: &Text<'a>| !text.0.is_empty();
         PullNames {

@@ -1,5 +1,6 @@
 //! The review as the API server sends it, read without copying.
 
+use super::json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -95,7 +96,7 @@ pub struct ReviewError(pub String);
 pub fn read(body: &[u8]) -> Result<AdmissionRequest<'_>, ReviewError> {
     let text =
         std::str::from_utf8(body).map_err(|error| ReviewError(format!("byte {} is not UTF-8", error.valid_up_to())))?;
-    let review: Review<'_> = serde_json::from_str(text).map_err(|error| ReviewError(describe(&error)))?;
+    let review: Review<'_> = json::from_str(text).map_err(|error| ReviewError(describe(&error)))?;
     expect_exactly("apiVersion", review.api_version, "admission.k8s.io/v1")?;
     expect_exactly("kind", review.kind, "AdmissionReview")?;
     review.request.ok_or_else(|| missing("request"))?.checked()

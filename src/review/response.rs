@@ -2,10 +2,11 @@
 
 use super::consider::{About, Pass};
 use super::patch::{Patch, base64};
-use super::text::{Several, all_items, denial, enforced, field_text, one_line, warnings};
+use super::text::{Several, all_items, denial, enforced, field_text, is_one_line, one_line, push_field, warnings};
 use crate::policy::{Decision, Owner, Pinning, PolicySet, Verdict};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// What the API server keeps of an answer's warnings: it cuts one at 256 runes and all at 4,096, and drops one that
 /// holds a control character.
@@ -14,6 +15,10 @@ const MAX_WARNING_BYTES: usize = 200;
 const MAX_CAUSES: usize = 100;
 const MAX_CAUSE_BYTES: usize = 500;
 const MAX_AUDIT_BYTES: usize = 1000;
+/// About what one digest takes up in an audit annotation.
+const DIGEST_BYTES: usize = 110;
+/// What an answer has room for at first: one that allows a few images with their digests needs no more.
+const ALLOWED_BYTES: usize = 768;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +65,13 @@ pub fn answer(about: &About<'_>, outcome: Outcome<'_>, policies: Option<&PolicyS
             audit_annotations: audit_annotations(outcome, policies),
         },
     };
+    let mut json = Vec::with_capacity(ALLOWED_BYTES);
     // Strings, numbers and maps with string keys cannot fail to serialise. Should they, an empty body is an error to
     // the API server, which then acts by its failure policy: never an allow of ours.
-    serde_json::to_vec(&review).unwrap_or_default()
+    match serde_json::to_writer(&mut json, &review) {
+        Ok(()) => json,
+        Err(_) => Vec::new(),
+    }
 }
 
 #[derive(Serialize)]
@@ -86,8 +95,25 @@ struct Response<'a> {
     patch: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    audit_annotations: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_annotations: Option<AuditAnnotations<'a>>,
+}
+
+/// Recorded in the API server's audit log, on denials too; it puts the webhook's name and a slash before the keys.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct AuditAnnotations<'a> {
+    decision: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    digest: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    findings: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    policies: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_hash: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'static str,
 }
 
 /// `metav1.Status`. With reason `Invalid`, kubectl would hide the message.
@@ -170,34 +196,36 @@ fn bounded_warnings(lines: Vec<String>) -> Vec<String> {
     bounded
 }
 
-/// Recorded in the API server's audit log, on denials too; it puts the webhook's name and a slash before the keys.
-fn audit_annotations(outcome: Outcome<'_>, policies: Option<&PolicySet>) -> BTreeMap<&'static str, String> {
-    let mut annotations = BTreeMap::new();
-    if let Some(policies) = policies {
-        annotations.insert("policy-hash", policies.hash().to_owned());
-    }
+fn audit_annotations<'a>(outcome: Outcome<'a>, policies: Option<&'a PolicySet>) -> Option<AuditAnnotations<'a>> {
+    let policy_hash = policies.map(PolicySet::hash);
     match outcome {
-        Outcome::Untouched | Outcome::Patched(_) => return BTreeMap::new(),
-        Outcome::Passed(pass) => {
-            annotations.insert("decision", Decision::Allow.name().to_owned());
-            annotations.insert("reason", pass.reason().to_owned());
-        }
-        Outcome::Judged(verdict) => {
-            annotations.insert("decision", verdict.decision.name().to_owned());
-            if !verdict.policies.is_empty() {
-                annotations.insert("policies", one_line(&verdict.policies.join(","), MAX_AUDIT_BYTES));
-            }
-            let findings = findings(verdict);
-            if !findings.is_empty() {
-                annotations.insert("findings", one_line(&findings, MAX_AUDIT_BYTES));
-            }
-            let digests = digests(verdict);
-            if !digests.is_empty() {
-                annotations.insert("digest", one_line(&digests, MAX_AUDIT_BYTES));
-            }
-        }
+        Outcome::Untouched | Outcome::Patched(_) => None,
+        Outcome::Passed(pass) => Some(AuditAnnotations {
+            decision: Decision::Allow.name(),
+            reason: pass.reason(),
+            policy_hash,
+            ..AuditAnnotations::default()
+        }),
+        Outcome::Judged(verdict) => Some(AuditAnnotations {
+            decision: verdict.decision.name(),
+            digest: bounded(digests(verdict)),
+            findings: bounded(findings(verdict)),
+            policies: match &*verdict.policies {
+                [one] => bounded(*one),
+                all => bounded(all.join(",")),
+            },
+            policy_hash,
+            ..AuditAnnotations::default()
+        }),
     }
-    annotations
+}
+
+fn bounded<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+    let text = text.into();
+    match is_one_line(&text, MAX_AUDIT_BYTES) {
+        true => text,
+        false => Cow::Owned(one_line(&text, MAX_AUDIT_BYTES)),
+    }
 }
 
 /// `TW120 enforce acme-images spec.containers[0].image`, joined by semicolons.
@@ -211,12 +239,13 @@ fn findings(verdict: &Verdict<'_>) -> String {
             text.push_str("; ");
         }
         let finding = item.finding;
-        text.push_str(&format!("{} {}", finding.id.code(), finding.mode.name()));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{} {}", finding.id.code(), finding.mode.name());
         if !finding.policy.is_empty() {
-            text.push_str(&format!(" {}", finding.policy));
+            let _ = write!(text, " {}", finding.policy);
         }
         if let Some(image) = item.image {
-            text.push_str(&format!(" {}", field_text(&image.field)));
+            let _ = write!(text, " {}", field_text(&image.field));
         }
     }
     text
@@ -235,10 +264,15 @@ fn digests(verdict: &Verdict<'_>) -> String {
         if text.len() > MAX_AUDIT_BYTES {
             break;
         }
-        if !text.is_empty() {
+        if text.is_empty() {
+            // Most Pods have a few images; more of them let it grow.
+            text.reserve(verdict.images.len().min(4) * DIGEST_BYTES);
+        } else {
             text.push_str("; ");
         }
-        text.push_str(&format!("{}={}", field_text(&image.field), digest));
+        push_field(&mut text, &image.field);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "={digest}");
     }
     text
 }

@@ -4,11 +4,14 @@ use super::consider::About;
 use crate::policy::{
     Decision, FieldPath, Finding, FindingId, IMAGE_BYTES, ImageVerdict, Mode, Owner, Verdict, printable,
 };
+use std::fmt::Write as _;
 
 /// The bytes that a denial may have; kubectl prints it on a terminal.
 const MAX_DENIAL_BYTES: usize = 1000;
 /// The violations that a denial shows in full.
 const MAX_ITEMS: usize = 5;
+/// The bytes of a field's path.
+const MAX_FIELD_BYTES: usize = 500;
 /// The bytes of a container's name; Kubernetes allows 63.
 const MAX_NAME_BYTES: usize = 63;
 /// The bytes of an image to use instead: a digest that is cut is none.
@@ -17,6 +20,11 @@ const MAX_USE_BYTES: usize = 400;
 const MAX_WARNING_BYTES: usize = 200;
 /// The bytes of an image in a warning, so that what is wrong with it still fits.
 const MAX_WARNED_IMAGE_BYTES: usize = 80;
+
+/// Whether [`one_line`] changes nothing.
+pub(super) fn is_one_line(text: &str, max: usize) -> bool {
+    text.len() <= max && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
 
 /// Text that is made up of printable parts as one line of at most `max` bytes. Escapes are neither doubled nor cut in two.
 pub(super) fn one_line(text: &str, max: usize) -> String {
@@ -283,7 +291,20 @@ fn tail<'o>(
 
 /// A field's path as an answer prints it.
 pub(super) fn field_text(field: &FieldPath<'_>) -> String {
-    printable(&field.to_string(), 500)
+    printable(&field.to_string(), MAX_FIELD_BYTES)
+}
+
+/// Appends [`field_text`] to `out`.
+pub(super) fn push_field(out: &mut String, field: &FieldPath<'_>) {
+    let start = out.len();
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{field}");
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\';
+    if out.len() - start > MAX_FIELD_BYTES || !out.bytes().skip(start).all(is_plain) {
+        let shown = printable(&out[start..], MAX_FIELD_BYTES);
+        out.truncate(start);
+        out.push_str(&shown);
+    }
 }
 
 #[cfg(test)]

@@ -115,16 +115,16 @@ impl Workloads {
     ) -> Collected<'a> {
         let found = self.found(group, kind, object);
         let old = old_object.map(|old_object| (old_object, self.found(group, kind, old_object)));
-        let to_judge = match &old {
-            None => vec![true; found.entries.len()],
+        let changed = match &old {
+            None => Changed::All,
             Some((old_object, old)) => {
                 if found == *old && !found.entries.iter().any(|entry| matches!(entry.image, Image::Wrong(_))) {
-                    vec![false; found.entries.len()]
+                    Changed::None
                 } else {
-                    changes::changed(&found, old, |number| {
+                    Changed::Some(changes::changed(&found, old, |number| {
                         let top = self.paths(group, kind).nth(number).map_or("", Path::top);
                         top_level(object, top).is_some_and(|text| Some(text) == top_level(old_object, top))
-                    })
+                    }))
                 }
             }
         };
@@ -133,7 +133,7 @@ impl Workloads {
             Some(_) => Deferral::Blank,
             None => Deferral::BlankAndExpressions,
         };
-        let mut collected = Collected::sorted(found, &to_judge, deferral, self.knows(group, kind));
+        let mut collected = Collected::sorted(found, &changed, deferral, self.knows(group, kind));
         collected.old = old.map(|(_, old)| old).unwrap_or_default();
         collected
     }
@@ -150,6 +150,27 @@ impl Workloads {
     fn paths<'s>(&'s self, group: &str, kind: &str) -> impl Iterator<Item = &'s Path> {
         let configured = self.configured.get(group).and_then(|kinds| kinds.get(kind));
         Path::built_in(group, kind).into_iter().chain(configured.into_iter().flatten())
+    }
+}
+
+/// Which images of an object are not those of the old one.
+enum Changed {
+    /// All: there is none.
+    All,
+    /// None.
+    None,
+    /// Those that are marked, in the order of the entries.
+    Some(Vec<bool>),
+}
+
+impl Changed {
+    fn is(&self, number: usize) -> bool {
+        match self {
+            Changed::All => true,
+            Changed::None => false,
+            // What nobody has compared is judged.
+            Changed::Some(changed) => changed.get(number).copied().unwrap_or(true),
+        }
     }
 }
 
@@ -173,10 +194,11 @@ pub struct Collected<'a> {
 }
 
 impl<'a> Collected<'a> {
-    fn sorted(found: Found<'a>, to_judge: &[bool], deferral: Deferral, kind_known: bool) -> Self {
+    fn sorted(found: Found<'a>, changed: &Changed, deferral: Deferral, kind_known: bool) -> Self {
         let mut collected = Collected { kind_known, ..Collected::default() };
-        for (number, (entry, to_judge)) in found.entries.iter().zip(to_judge).enumerate() {
-            if !to_judge {
+        collected.judged.reserve(if matches!(changed, Changed::None) { 0 } else { found.entries.len() });
+        for (number, entry) in found.entries.iter().enumerate() {
+            if !changed.is(number) {
                 collected.unchanged += 1;
                 collected.same.push(number);
             } else if let Some(why) = deferral.reason(&entry.image) {
@@ -265,7 +287,7 @@ fn field<'s>(found: &'s Found<'_>, entry: &Entry<'_>) -> FieldPath<'s> {
 
 /// The text under one key of an object.
 fn top_level<'a>(object: &'a str, key: &str) -> Option<&'a str> {
-    let map: HashMap<super::request::Text<'a>, &'a RawValue> = serde_json::from_str(object).ok()?;
+    let map: HashMap<super::request::Text<'a>, &'a RawValue> = super::json::from_str(object).ok()?;
     map.into_iter().find(|(name, _)| name.0 == key).map(|(_, value)| value.get())
 }
 

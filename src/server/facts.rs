@@ -10,7 +10,8 @@ use crate::review::PullNames;
 
 /// Everything that the plan asks for and that can be had in time. A review that has to wait gives its place away.
 pub(super) async fn learn(case: &Case<'_>, plan: &Plan<'_>, slot: &mut Slot<'_>) -> Facts {
-    if plan.missing(&Facts::default()).is_empty() {
+    let missing = plan.missing(&Facts::default());
+    if missing.is_empty() {
         return Facts::default();
     }
     #[cfg(test)]
@@ -21,7 +22,7 @@ pub(super) async fn learn(case: &Case<'_>, plan: &Plan<'_>, slot: &mut Slot<'_>)
         let PodSecrets { usable, unusable } = PodSecrets::of(case).await;
         let namespace = case.about.namespace.as_deref();
         let asker = Asker { namespace, pull_secrets: &usable, unusable: &unusable, ..Asker::default() };
-        case.shared.resolver.facts(plan, asker, case.deadline).await
+        case.shared.resolver.facts_from(plan, missing, asker, case.deadline).await
     };
     slot.aside(answer).await
 }

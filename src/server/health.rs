@@ -15,6 +15,7 @@ use super::tls::Tls;
 use crate::certs::Validity;
 use crate::cluster::Namespaces;
 use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::telemetry;
 
 /// A certificate with less than this left (in seconds) makes the server not ready, before it ends: the probes of a
 /// Service take about half of it to notice.
@@ -209,6 +210,7 @@ async fn certificate(State(health): State<Health>) -> Response {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
+    health.metrics.log_lines_dropped(telemetry::lines_dropped());
     match health.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),

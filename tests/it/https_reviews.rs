@@ -302,6 +302,9 @@ async fn row_70_secrets_reach_neither_log_nor_metrics_nor_answers() {
     let answer = server.http1().await.send(request).await.unwrap();
     // A broken review, too: what a parser says of it may hold its values.
     let broken = server.http1().await.post("/validate", format!("{{\"request\": \"{SECRET}\"}}")).await.unwrap();
+    // Lines are read in their order: with this one, whatever was said before is there.
+    assert!(server.allows("nginx:v1.2.3").await);
+    server.log.wait(|line| line["decision"] == "allow");
     let line = server.log.wait(|line| line["message"] == "decision");
     for field in ["uid", "operation", "kind", "namespace", "name", "user", "decision", "policy_hash"] {
         assert!(line[field].is_string(), "{field}: {line}");

@@ -142,7 +142,14 @@ pub fn write_pair(root: &Path, pair: &Pair) {
 
 /// The lines of a log, as they come.
 #[derive(Clone)]
-pub struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub struct Log(Arc<(Mutex<Lines>, Condvar)>);
+
+#[derive(Default)]
+struct Lines {
+    read: Vec<String>,
+    /// Nobody reads on.
+    paused: bool,
+}
 
 impl Log {
     fn of(stderr: std::process::ChildStderr) -> Self {
@@ -150,11 +157,24 @@ impl Log {
         let writer = log.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                writer.0.0.lock().unwrap().push(line);
-                writer.0.1.notify_all();
+                let (lines, changed) = &*writer.0;
+                let mut lines = changed.wait_while(lines.lock().unwrap(), |lines| lines.paused).unwrap();
+                lines.read.push(line);
+                changed.notify_all();
             }
         });
         log
+    }
+
+    /// From now on the program's standard error is not read: soon its pipe is full.
+    pub fn pause(&self) {
+        self.0.0.lock().unwrap().paused = true;
+    }
+
+    /// It is read again.
+    pub fn resume(&self) {
+        self.0.0.lock().unwrap().paused = false;
+        self.0.1.notify_all();
     }
 
     /// The first line that fits, when it is there.
@@ -162,18 +182,18 @@ impl Log {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.0.0.lock().unwrap();
         loop {
-            let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let parsed = lines.read.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             if let Some(found) = parsed.into_iter().find(&fits) {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no such line in the log:\n{}", lines.join("\n"));
+            assert!(!left.is_zero(), "no such line in the log:\n{}", lines.read.join("\n"));
             lines = self.0.1.wait_timeout(lines, left).unwrap().0;
         }
     }
 
     pub fn text(&self) -> String {
-        self.0.0.lock().unwrap().join("\n")
+        self.0.0.lock().unwrap().read.join("\n")
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod allocations;
 mod api_double;
 mod cases;
 mod cases_facts;
@@ -36,6 +37,7 @@ mod cli_support;
 mod cli_test;
 mod cli_test_format;
 mod cli_usage;
+mod counts;
 mod coverage;
 mod diagnostics;
 mod docs;
@@ -45,6 +47,7 @@ mod history;
 mod hostile;
 mod https_connections;
 mod https_lifecycle;
+mod https_log;
 mod https_mutate;
 mod https_objects;
 mod https_registry;

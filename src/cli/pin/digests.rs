@@ -88,12 +88,12 @@ fn told(question: Question, facts: &FactsFile) -> (Question, Result<DigestBuf, U
     let why = match facts.answer(&Lookup { name: &name, what }) {
         Answer::Digest(Ok(resolved)) => return (question, Ok(resolved.digest)),
         Answer::Digest(Err(undecided)) => undecided.detail,
-        Answer::Labels(_) | Answer::Image(_) | Answer::Tags(_) => "the facts answer something else".to_owned(),
+        Answer::Labels(_) | Answer::Image(_) | Answer::Tags(_) => "the facts answer something else".into(),
     };
     (
         question,
         Err(Unanswered {
-            why,
+            why: why.into_owned(),
             help: "add it to the file of --facts, or leave that out to ask the registry".to_owned(),
         }),
     )

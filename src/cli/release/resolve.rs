@@ -174,7 +174,7 @@ fn told(image: &Image, facts: &FactsFile) -> Result<Told, Unanswered> {
             let what = Asked::Digest { tag, floating: false, age: Age::Now, budget: Budget::Review };
             match facts.answer(&Lookup { name, what }) {
                 Answer::Digest(Ok(resolved)) => resolved.digest,
-                Answer::Digest(Err(undecided)) => return Err(unanswered(undecided.detail)),
+                Answer::Digest(Err(undecided)) => return Err(unanswered(undecided.detail.into_owned())),
                 _ => return Err(unanswered("the facts answer something else".to_owned())),
             }
         }

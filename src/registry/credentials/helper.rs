@@ -4,6 +4,7 @@
 //! (<https://docs.docker.com/reference/cli/docker/login/#credential-helper-protocol>). A helper is found on the PATH,
 //! run without a shell, and killed when its time is over; what it started itself is not.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
@@ -128,7 +129,7 @@ impl Asked {
         Ok(kind.map(|kind| Login {
             identity: Identity::of(&kind),
             kind,
-            origin: self.origin.to_string(),
+            origin: Cow::Owned(self.origin.to_string()),
             public: true,
         }))
     }
@@ -325,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn a_login_of_a_helper_is_the_configured_one() {
         let login = answer_of(r#"echo '{"Username":"u","Secret":"p"}'"#).await.unwrap().unwrap();
-        assert_eq!((login.origin.as_str(), login.public), ("the configured credentials", true));
+        assert_eq!((&*login.origin, login.public), ("the configured credentials", true));
     }
 
     #[tokio::test]

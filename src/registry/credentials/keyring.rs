@@ -1,5 +1,6 @@
 //! Keyrings: the logins of a docker configuration, looked up by image.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
@@ -78,7 +79,7 @@ impl Keyring {
 
 impl Inner {
     fn login(&self, kind: LoginKind, identity: Identity) -> Login {
-        Login { kind, identity, origin: self.origin.clone(), public: self.owner == Owner::Configured }
+        Login { kind, identity, origin: Cow::Owned(self.origin.clone()), public: self.owner == Owner::Configured }
     }
 }
 

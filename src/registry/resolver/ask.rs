@@ -67,7 +67,12 @@ impl Ask for Remote {
             let manifest = self.manifest(repository, item, &login, deadline).await?;
             let platforms = self.platforms(repository, &manifest, &login, deadline).await?;
             let head = manifest.head;
-            Ok(Description { digest: head.digest, media_type: head.media_type, platforms, login: login.origin })
+            Ok(Description {
+                digest: head.digest,
+                media_type: head.media_type,
+                platforms,
+                login: login.origin.into_owned(),
+            })
         })
     }
 

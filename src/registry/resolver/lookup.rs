@@ -117,7 +117,7 @@ impl Lookup<'_> {
 
     /// Goes through the logins. None: memory does not reach.
     async fn chain(&self, reach: Reach) -> Option<Result<Found, Tried>> {
-        let mut tried: Vec<(&Login, Arc<Failure>)> = Vec::with_capacity(self.logins.logins.len());
+        let mut tried: Vec<(&Login, Arc<Failure>)> = Vec::new();
         let mut by = Answered::FromMemory;
         for login in &self.logins.logins {
             let answer = match self.remembered(login).await {
@@ -373,7 +373,7 @@ fn tell(host: &Host, question: &Question, login: &Login, failure: &Failure) {
         registry = &*host.name,
         repository = &*question.repository,
         reference = &*question.item,
-        login = login.origin,
+        login = &*login.origin,
         class = failure.kind.name(),
         remote = failure.remote.as_deref().unwrap_or_default(),
         "registry lookup failed: {}",

@@ -92,7 +92,7 @@ impl Ask for Client {
         Box::pin(async move {
             // Held to the end, as a client that is in use is.
             let _client = self;
-            registry.asked.lock().unwrap().push((question.clone(), login.origin.clone()));
+            registry.asked.lock().unwrap().push((question.clone(), login.origin.to_string()));
             let now = registry.at_once.fetch_add(1, Ordering::SeqCst) + 1;
             registry.most_at_once.fetch_max(now, Ordering::SeqCst);
             let does = registry.script.lock().unwrap()(&question, &login);
@@ -122,7 +122,12 @@ impl Ask for Client {
             let Value::Digest(digest) = self.ask(question, login.clone(), deadline).await? else {
                 panic!("asked for a digest")
             };
-            Ok(Description { digest, media_type: "x/y".to_owned(), platforms: Vec::new(), login: login.origin })
+            Ok(Description {
+                digest,
+                media_type: "x/y".to_owned(),
+                platforms: Vec::new(),
+                login: login.origin.into_owned(),
+            })
         })
     }
 
@@ -163,7 +168,7 @@ impl World {
     /// Lookups of one round.
     async fn ask_for(&self, lookups: &[Lookup<'_>], asker: Asker<'_>, time: Duration) -> Facts {
         let missing = |facts: &Facts| lookups.iter().copied().filter(|lookup| !known(facts, lookup)).collect();
-        self.resolver.gather(missing, asker, Instant::now() + time).await
+        self.resolver.gather(missing(&Facts::default()), missing, asker, Instant::now() + time).await
     }
 
     /// The digest of a tag that does not move.

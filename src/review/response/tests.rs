@@ -3,7 +3,7 @@
 use super::{Outcome, answer, audit_annotations};
 use crate::image::{DigestBuf, Reference};
 use crate::policy::{
-    Answer, Decision, Facts, FieldPath, ImageVerdict, List, Mode, Pinning, PolicySet, Resolved, Settings, Verdict,
+    Answer, Decision, Facts, Few, FieldPath, ImageVerdict, List, Mode, Pinning, PolicySet, Resolved, Settings, Verdict,
     decide, gather,
 };
 use crate::review::testing::{container, pod, review};
@@ -133,14 +133,14 @@ fn row_11_the_digest_that_we_wrote_is_recorded() {
             image: "a:v1",
             reference: Reference::parse("a:v1").ok(),
             class: None,
-            applied: Vec::new(),
+            applied: Few::default(),
             pin,
             notes: Vec::new(),
             decision: Decision::Allow,
         });
     }
     let annotations = audit_annotations(Outcome::Judged(&verdict), None);
-    assert_eq!(annotations["digest"], format!("spec.containers[0].image={}", digest()));
+    assert_eq!(annotations.unwrap().digest, format!("spec.containers[0].image={}", digest()));
 }
 
 #[test]

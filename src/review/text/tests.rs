@@ -63,7 +63,13 @@ fn image<'a>(list: List, container: Option<&'a str>, image: &'a str, findings: V
 
 fn verdict<'a>(policies: &[&'a str], images: Vec<ImageVerdict<'a>>) -> Verdict<'a> {
     let decision = images.iter().map(|image| image.decision).max().unwrap_or_default();
-    Verdict { decision, policies: policies.to_vec(), object_findings: Vec::new(), images, release: None }
+    Verdict {
+        decision,
+        policies: policies.iter().copied().collect(),
+        object_findings: Vec::new(),
+        images,
+        release: None,
+    }
 }
 
 fn two_of_three<'a>() -> Verdict<'a> {

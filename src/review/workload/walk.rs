@@ -1,7 +1,8 @@
 //! The walk from an object's text along a path to its images, in one pass that skips all other keys.
 
 use super::path::{Path, Step};
-use crate::policy::List;
+use crate::policy::{Few, List};
+use crate::review::json;
 use crate::review::request::Text;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -15,7 +16,7 @@ pub(crate) const MAX_ENTRIES: usize = 50_000;
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Found<'a> {
     /// Printed paths: of a PodSpec, or of a configured image itself.
-    pub(crate) places: Vec<String>,
+    pub(crate) places: Few<String>,
     /// In the order of paths, then of the text.
     pub(crate) entries: Vec<Entry<'a>>,
 }
@@ -49,6 +50,12 @@ pub(crate) enum Image<'a> {
 impl<'a> Found<'a> {
     /// Follows `path`, number `number` of its kind, through the object's text.
     pub(crate) fn follow(&mut self, object: &'a str, path: &Path, number: usize) {
+        let (places, entries) = (self.places.len(), self.entries.len());
+        let walk = Walk { path, number, steps: &path.steps, indexes: &mut Vec::new(), found: self };
+        if json::seeded(object, Reading(walk)).is_some() {
+            return;
+        }
+        self.forget(places, entries);
         let mut deserializer = serde_json::Deserializer::from_str(object);
         let walk = Walk { path, number, steps: &path.steps, indexes: &mut Vec::new(), found: self };
         // The text has been scanned once, as a part of the review, but a scan does not decode strings: half a
@@ -56,6 +63,12 @@ impl<'a> Found<'a> {
         if Reading(walk).deserialize(&mut deserializer).is_err() {
             self.push_literal(number, path.top().to_owned(), Image::Wrong("<a value that cannot be read>"));
         }
+    }
+
+    /// Leaves what was there when there were so many of both.
+    fn forget(&mut self, places: usize, entries: usize) {
+        self.places = std::mem::take(&mut self.places).into_iter().take(places).collect();
+        self.entries.truncate(entries);
     }
 
     /// Keeps an entry. The first beyond the bound stands for all that follow, as something wrong: what was not read is

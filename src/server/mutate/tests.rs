@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+mod allocations;
+
 const IMAGE: &str = "registry.example.com/acme/api:v1.4.2";
 
 /// Pins what it lets in.

@@ -8,7 +8,7 @@ use crate::registry::credentials::{Identity, LoginKind};
 use crate::registry::testing::{Authority, Lab, Route, Validity};
 
 fn login(number: u128, kind: LoginKind) -> Login {
-    Login { kind, identity: Identity(number), origin: "a test".to_owned(), public: false }
+    Login { kind, identity: Identity(number), origin: "a test".into(), public: false }
 }
 
 fn password(user: &str) -> Login {

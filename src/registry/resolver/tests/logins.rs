@@ -89,7 +89,7 @@ async fn describing_says_who_was_answered() {
 #[tokio::test(start_paused = true)]
 async fn line_18_no_tenant_hears_what_another_was_told() {
     let world = Arc::new(World::new(ABSENT));
-    world.registry.does(|_, login| match login.origin.as_str() {
+    world.registry.does(|_, login| match &*login.origin {
         "pull secret red/regcred" => Does::SayLate('a', seconds(1)),
         "pull secret blue/regcred" => Does::Say('b'),
         _ => ABSENT,

@@ -1,7 +1,7 @@
 //! What is remembered for how long, who waits for whom, and what is asked again.
 
 use super::{Does, HOST, NAME, World, digest, floating, immutable, named, now, seconds};
-use crate::policy::{Age, Asked, Budget, Failure, Lookup, Resolved, Source};
+use crate::policy::{Age, Asked, Budget, Facts, Failure, Lookup, Resolved, Source};
 use crate::registry::failure::FailureKind;
 use crate::registry::resolver::Asker;
 use crate::registry::settings::{CacheSettings, RegistrySettings, Settings};
@@ -263,14 +263,16 @@ pub(super) fn registry(host: &str) -> RegistrySettings {
 #[tokio::test(start_paused = true)]
 async fn answers_raise_questions_and_rounds_end() {
     let world = World::new(Does::Say('a'));
-    let chain = |facts: &crate::policy::Facts| -> Vec<Lookup<'static>> {
+    let chain = |facts: &Facts| -> Vec<Lookup<'static>> {
         let next = ["v1", "v2", "v3"].into_iter().find(|tag| facts.digest(NAME, tag).is_none());
         next.map(|tag| Lookup { name: NAME, what: immutable(tag) }).into_iter().collect()
     };
-    let facts = world.resolver.gather(chain, Asker::default(), Instant::now() + seconds(1)).await;
+    let facts =
+        world.resolver.gather(chain(&Facts::default()), chain, Asker::default(), Instant::now() + seconds(1)).await;
     assert!(facts.digest(NAME, "v3").unwrap().is_ok());
-    let endless = |_: &crate::policy::Facts| vec![Lookup { name: NAME, what: immutable("v1") }];
-    let facts = world.resolver.gather(endless, Asker::default(), Instant::now() + seconds(1)).await;
+    let endless = |_: &Facts| vec![Lookup { name: NAME, what: immutable("v1") }];
+    let facts =
+        world.resolver.gather(endless(&Facts::default()), endless, Asker::default(), Instant::now() + seconds(1)).await;
     assert!(facts.digest(NAME, "v1").unwrap().is_ok());
     let budget = Asked::Digest { tag: "v1", floating: false, age: Age::Now, budget: Budget::Search };
     assert_eq!(world.what(budget).await.unwrap().source, Source::Now);
