@@ -51,7 +51,10 @@ pub fn run() -> anyhow::Result<()> {
     let asked = scene.registry.requests();
     rounds(&scene, &mut groups, effort)?;
     ensure!(scene.registry.requests() == asked, "a warm review asks no registry, and one did");
-    say("Throughput and latency as the client sees it; \"beside\" is what the ratios are of, round by round.\n");
+    say(
+        "Throughput and latency as the client sees it; \"beside\" is what the ratios are of, round by round. Where the server was \
+         \"busy\" for well under 1 of a run, the load was the limit or something else ran: read the CPU then.\n",
+    );
     of_groups(&groups).say();
 
     let mut summary = Summary::default();

@@ -7,7 +7,7 @@ mod soak;
 use std::time::Instant;
 
 use anyhow::ensure;
-use crowd::{Crowd, PLACES, crowd};
+use crowd::{Crowd, PLACES, WORKING, crowd};
 
 use crate::load::{self, Length, Load, Protocol, Ran, percentile};
 use crate::measure::{Effort, Spread};
@@ -93,16 +93,16 @@ fn by_computing(scene: &Scene, effort: Effort, summary: &mut Summary) -> anyhow:
     Ok(())
 }
 
-/// Reviews that wait for a registry: no CPU is short, and the limit of reviews at one time is what is reached.
+/// Reviews that wait for a registry: no CPU is short, and the limits of reviews at one time are what is reached.
 fn by_waiting(scene: &Scene, effort: Effort, summary: &mut Summary) -> anyhow::Result<()> {
     say(&format!(
-        "Digests that nobody has asked for yet, at a registry {:?} away, {PLACES} reviews at one time (limits.requests); \
-         HTTP/1.1. Who is refused comes again {:?} later.\n",
+        "Digests that nobody has asked for yet, at a registry {:?} away; {WORKING} reviews at work (limits.requests), so that \
+         {PLACES} at one time are taken; HTTP/1.1. Who is refused comes again {:?} later.\n",
         far::AWAY,
         far::AWAY
     ));
     let registries = scene.registries_at(far::away(scene)?);
-    let limits = format!("limits: {{requests: {PLACES}, lookupsPerHost: {PLACES}, lookupsPerNamespace: {PLACES}}}\n");
+    let limits = format!("limits: {{requests: {WORKING}, lookupsPerHost: {PLACES}, lookupsPerNamespace: {PLACES}}}\n");
     let server = scene.server("waiting", &format!("{registries}{limits}"), &policy(1, ", pin: pods"))?;
     let mut levels = [PLACES, PLACES * 4].map(|at_once| Level { at_once, runs: Vec::new() });
     for _ in 0..effort.rounds {

@@ -1,4 +1,4 @@
-//! The figures, each with its bar, its stretch and what was measured.
+//! The figures that are to be reached, each with its bar, its stretch and what was measured.
 
 use crate::measure::Group;
 use crate::table::{Table, time};
@@ -28,7 +28,8 @@ impl Summary {
             let base = member.against.and_then(|base| group.members.get(base)).map(|base| base.name.as_str());
             let (what, bar, stretch) = match (member.name.as_str(), base) {
                 ("static", Some("floor")) if member.connections == 1 => {
-                    let measured = time(member.median(|run| run.p50));
+                    let cpu = time(member.median(|run| run.cpu) / 1e4);
+                    let measured = format!("{}; CPU {cpu}", time(member.median(|run| run.p50)));
                     let what = format!("{}, static, {protocol}, median", group.title);
                     self.figure(Figure::new(what, "10 ms", "3 ms", measured));
                     continue;
@@ -38,9 +39,11 @@ impl Summary {
                 ("warm digests", _) => ("warm digests beside static", "0.90", "0.97"),
                 _ => continue,
             };
-            let Some(ratio) = group.ratio(member, |run| run.rate) else { continue };
+            let ratio = group.ratio(member, |run| run.rate).zip(group.ratio(member, |run| 1.0 / run.cpu));
+            let Some((by_rate, by_cpu)) = ratio else { continue };
             let what = format!("{what}, {}, {protocol}", group.title);
-            self.figure(Figure::new(what, bar, stretch, format!("{:.2}", ratio.median)));
+            let measured = format!("{:.2}; by CPU {:.2}", by_rate.median, by_cpu.median);
+            self.figure(Figure::new(what, bar, stretch, measured));
         }
     }
 

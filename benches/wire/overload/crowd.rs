@@ -11,8 +11,10 @@ use crate::reviews::of_images;
 use crate::scene::Scene;
 use crate::server::Server;
 
-/// Reviews at one time that the server is to take.
-pub const PLACES: usize = 64;
+/// `limits.requests`: reviews at work.
+pub const WORKING: usize = 8;
+/// Eight times as many may wait for registries, and those at work are kept where these are full: the most at one time.
+pub const PLACES: usize = WORKING * 9;
 
 /// What they saw, in seconds, sorted.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::scene::Scene;
 
-pub const AWAY: Duration = Duration::from_millis(50);
+pub const AWAY: Duration = Duration::from_millis(200);
 const PIECE: usize = 16 << 10;
 
 /// Where the scene's registry is as far as that. Goes on until the scene's runtime ends.

@@ -6,6 +6,9 @@ use crate::table::{Table, mebibytes, time, whole};
 
 /// What a cost may come to beside the first and still counts as the same: runs differ by half of that.
 const FLAT: f64 = 1.25;
+/// The power of the size that a cost may grow by from one size to the next and still hardly grows: a thousand times the size
+/// is then less than six times the cost.
+const GENTLE: f64 = 0.25;
 /// What a cost per unit may come to beside the cheapest one and still counts as linear.
 const LINEAR: f64 = 1.25;
 
@@ -77,7 +80,7 @@ impl Curve<'_> {
             cost: costs.last().copied().unwrap_or(f64::NAN) / first,
             steepest,
             memory: ends.map(|member| member.map_or(0, resident)),
-            name: self.name(&costs),
+            name: self.name(&costs, steepest),
         }
     }
 
@@ -86,7 +89,7 @@ impl Curve<'_> {
         (costs[place + 1] / costs[place]).ln() / (number(self.sizes[place + 1]) / number(self.sizes[place])).ln()
     }
 
-    fn name(&self, costs: &[f64]) -> &'static str {
+    fn name(&self, costs: &[f64], steepest: f64) -> &'static str {
         let greatest = costs.iter().copied().fold(f64::NAN, f64::max);
         let per_unit: Vec<f64> = costs.iter().zip(self.sizes).map(|(cost, &size)| cost / number(size)).collect();
         let mut cheapest = f64::INFINITY;
@@ -96,6 +99,7 @@ impl Curve<'_> {
         });
         match costs.first() {
             Some(first) if greatest <= first * FLAT => "flat",
+            _ if steepest <= GENTLE => "hardly grows",
             _ if linear => "linear or better",
             _ => "WORSE THAN LINEAR",
         }
