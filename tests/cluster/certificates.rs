@@ -162,10 +162,6 @@ fn called(place: &Place) -> (Vec<Server>, Balancer, Webhooks) {
     (servers, balancer, webhooks)
 }
 
-fn wait_for_log(server: &Server, text: &str) {
-    until_true(&format!("'{text}' in the log"), PATIENCE, || server.log().contains(text));
-}
-
 /// Into the suite's log, past the capture of what tests print.
 fn figure(what: &str, calls: u32) {
     let _ = writeln!(std::io::stderr(), "{what}: {calls} calls, 0 failed");
@@ -176,8 +172,9 @@ fn one_authority(place: &Place) {
     let balancer = balancer(&servers);
     let webhooks = Webhooks::install(place.cluster, &place.registration(balancer.address()));
     all_ready(&servers);
-    let made = servers.iter().filter(|server| server.log().contains("an authority is made")).count();
-    assert_eq!(made, 1, "one replica made it");
+    let made = || servers.iter().filter(|server| server.log().contains("an authority is made")).count();
+    until_true("the line on it", PATIENCE, || made() > 0);
+    assert_eq!(made(), 1, "one replica made it");
     assert!(place.trusts_exactly(&place.stored("ca.crt")), "and all are trusted by it");
     webhooks.wait_until_called(&servers.iter().collect::<Vec<_>>());
     place.admin().create(&pod("bad", BAD)).denied();
@@ -244,8 +241,10 @@ fn a_replica_that_starts_while_a_configuration_is_taken_out_is_ready_after_a_whi
     until_true("readiness of all", PATIENCE, || servers.iter().all(Server::is_ready));
     assert!(from.elapsed() > Duration::from_secs(20));
     for (server, gone) in servers.iter().zip([false, true, true, true]) {
-        assert_eq!(server.log().contains("ready without it, since nobody calls by it"), gone);
-        assert_eq!(server.log().contains("trust our certificate"), !gone);
+        let (without, trusted) = ("ready without it, since nobody calls by it", "trust our certificate");
+        let (said, unsaid) = if gone { (without, trusted) } else { (trusted, without) };
+        server.logs(said);
+        assert!(!server.log().contains(unsaid), "{}", server.log());
     }
 }
 
@@ -323,7 +322,7 @@ fn a_secret_that_vanishes_or_is_emptied_is_written_back_and_one_that_is_replaced
         until_true("the authority to be written back again", PATIENCE, || place.stored("ca.crt") == authority);
         place.admin().run(&["patch", SECRET, "-p", r#"{"data": {"ca.key": "aHVudGVyMg=="}}"#]).accepted();
         for server in &servers {
-            wait_for_log(server, "'ca': its key is no PEM private key");
+            server.logs("'ca': its key is no PEM private key");
             assert!(server.is_ready() && !server.log().contains("hunter2") && !server.log().contains("PRIVATE KEY"));
         }
         assert!(place.trusts_exactly(&authority));
@@ -361,7 +360,7 @@ fn garbage_at_the_first_start_is_not_ready_and_not_the_end() {
         "data": {"ca.crt": "aHVudGVyMg==", "ca.key": "aHVudGVyMg=="}});
     place.admin().create(&garbage).accepted();
     let mut server = place.replica("one");
-    wait_for_log(&server, "the Secret tagwarden-ca cannot be used: 'ca': there is no PEM certificate in it");
+    server.logs("the Secret tagwarden-ca cannot be used: 'ca': there is no PEM certificate in it");
     assert!(server.readiness().contains("[-]certificate not ready"), "{}", server.readiness());
     assert!(!server.is_ready() && server.ended().is_none());
     let _webhooks = Webhooks::install(place.cluster, &place.registration(server.webhook()));
@@ -380,7 +379,7 @@ fn a_new_replica_leaves_an_empty_secret_to_those_that_were_there_before() {
     first.signal("STOP");
     place.admin().run(&["delete", SECRET]).accepted();
     let late = place.replica("two");
-    wait_for_log(&late, "another replica may write it back");
+    late.logs("another replica may write it back");
     first.signal("CONT");
     until_true("readiness of the late one", PATIENCE, || late.is_ready());
     assert_eq!(place.stored("ca.crt"), authority);
@@ -393,7 +392,9 @@ fn the_elected_replica_that_ends_hands_the_work_over_and_does_no_more_of_it() {
     let [first, second] = ["one", "two"].map(|which| place.replica(which));
     let _webhooks = Webhooks::install(place.cluster, &place.registration(first.webhook()));
     until_true("readiness", PATIENCE, || first.is_ready() && second.is_ready());
-    let (mut elected, other) = if first.log().contains("caBundle is set") { (first, second) } else { (second, first) };
+    let is_set = |server: &Server| server.log().contains("caBundle is set");
+    until_true("the line on it", PATIENCE, || is_set(&first) || is_set(&second));
+    let (mut elected, other) = if is_set(&first) { (first, second) } else { (second, first) };
     let from = Instant::now();
     elected.signal("TERM");
     until_true("its end", PATIENCE, || elected.ended().is_some());
@@ -401,7 +402,7 @@ fn the_elected_replica_that_ends_hands_the_work_over_and_does_no_more_of_it() {
     let edit = json!([{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]).to_string();
     place.admin().run(&["patch", "mutatingwebhookconfiguration", "handed-over", "--type=json", "-p", &edit]).accepted();
     until_true("the other one's repair", PATIENCE, || place.trusts_exactly(&good));
-    assert!(other.log().contains("caBundle is set"));
+    other.logs("caBundle is set");
     let _ = writeln!(
         std::io::stderr(),
         "handed over at SIGTERM: {:.1} s to the first repair",

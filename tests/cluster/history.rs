@@ -194,7 +194,7 @@ fn what_cannot_be_written_is_counted_and_written_later_and_reviews_go_on() {
     end(&admin, "api");
     run(&admin, "job", None, "2");
     until_true("failures", PATIENCE, || server.metric("tagwarden_history_write_failures_total", "") >= 3.0);
-    assert!(server.log().contains("the history is not written; trying again"), "{}", server.log());
+    server.logs("the history is not written; trying again");
     assert!(server.is_ready(), "admission does not depend on it");
     fs::create_dir(&folder).unwrap();
     told(&file, shop, &["began one 1", "ended one 1", "began - 2"]);

@@ -146,6 +146,7 @@ fn the_test_passes_where_the_server_judges_by_the_mounted_policies() {
     assert_eq!(review, "ok      review: answered 'deny', judged by these policies");
     assert_eq!(ran.stderr, "");
     // It was a review like any other, and a dry run.
+    bed.server.logs("tagwarden:hook:test");
     let log = bed.server.log();
     let judged = log.lines().find(|line| line.contains("tagwarden:hook:test")).unwrap();
     assert!(judged.contains("\"dry_run\":true") && judged.contains("tagwarden/helm-test:v1.0.0"), "{judged}");

@@ -238,6 +238,7 @@ fn one_replica_writes_the_status_and_the_next_takes_over() {
     turn.apply(&misspelt("led", namespace));
     turn.judged("led", "EarlierVersionInForce");
     let [a, b] = &replicas;
+    until_true("the line on it", PATIENCE, || written(a) + written(b) > 0);
     assert!((written(a) == 0) != (written(b) == 0), "one of them writes: {} and {}", written(a), written(b));
     let (first, second) = if written(a) > 0 { (a, b) } else { (b, a) };
     first.signal("TERM");
@@ -293,7 +294,7 @@ fn bad_edits_and_the_loss_of_all_replicas_come_back_with_what_was_saved() {
         for said in ["what was saved", "file.yaml:", "mood", "ImagePolicy kept: spec.rules[0].tagz"] {
             assert!(told.contains(said), "{told}");
         }
-        assert!(server.log().contains("what was saved when they had none is in force"), "{}", server.log());
+        server.logs("what was saved when they had none is in force");
     }
     turn.judged("kept", "EarlierVersionInForce");
 
@@ -325,7 +326,7 @@ fn a_set_too_large_to_be_saved_is_told() {
     until_true("the failure to be counted", PATIENCE, || {
         server.metric("tagwarden_policy_last_good_save_failures_total", "") >= 1.0
     });
-    assert!(server.log().contains("more than the 900 KiB that are saved"), "{}", server.log());
+    server.logs("more than the 900 KiB that are saved");
     server.change_policy("file.yaml", &BASIC.replace("[release, commit]", "[release]"));
     let admin = Cluster::shared().as_user(User::Admin).within(namespace);
     until_true("the smaller set to be saved", PATIENCE, || admin.get("configmap/tagwarden-last-good").is_some());

@@ -315,7 +315,7 @@ fn releases_too_large_to_be_saved_are_told_and_nothing_half_is_saved() {
     until_true("the failure to be counted", PATIENCE, || {
         server.metric("tagwarden_release_last_good_save_failures_total", "") > 0.0
     });
-    assert!(server.log().contains("more than the 900 KiB that are saved"), "{}", server.log());
+    server.logs("more than the 900 KiB that are saved");
     assert_eq!((loaded(&server, "small-1"), loaded(&server, "large-1")), (1.0, 1.0), "they serve all the same");
     let admin = cluster.as_user(User::Admin).within(namespace);
     assert!(admin.get("configmap/tagwarden-last-good-releases").is_none());

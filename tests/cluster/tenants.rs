@@ -60,6 +60,8 @@ fn a_result_had_with_one_tenants_secret_answers_no_other() {
         .says("TW901")
         .says("pull secret tenants/unreadable (key .dockerconfigjson)")
         .does_not_say("auths\": 5");
+    // What was logged before is out when this is.
+    bed.server.logs("pull secret tenants/unreadable (key .dockerconfigjson)");
     assert!(!bed.server.log().contains(PASSWORD) && !bed.server.log().contains("guessed"));
 }
 

@@ -186,6 +186,11 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until the log says this: the thread that writes it lets lines gather for a moment.
+    pub fn logs(&self, text: &str) {
+        until_true(&format!("'{text}' in the log"), PATIENCE, || self.log().contains(text));
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
