@@ -328,8 +328,7 @@ impl<'v> Judged<'v> {
 
 /// Everything that was learned of the image's repository: its own tag first, then the others in their order.
 fn known(reference: &Reference<'_>, facts: &Facts) -> Vec<Fact> {
-    let mut name = String::new();
-    reference.write_name(&mut name);
+    let name = reference.name();
     let mut known: Vec<_> =
         facts.digests(&name).map(|(tag, answer)| Fact { tag: tag.to_owned(), answer: answer.clone() }).collect();
     known.sort_by(|a, b| {
@@ -341,8 +340,7 @@ fn known(reference: &Reference<'_>, facts: &Facts) -> Vec<Fact> {
 
 /// What was learned of the repository's images, in the order of their digests.
 fn images_known(reference: &Reference<'_>, facts: &Facts) -> Vec<(String, Result<Arc<ImageFacts>, Undecided>)> {
-    let mut name = String::new();
-    reference.write_name(&mut name);
+    let name = reference.name();
     let mut known: Vec<_> = facts.images(&name).map(|(digest, known)| (digest.to_owned(), known.clone())).collect();
     known.sort_by(|a, b| a.0.cmp(&b.0));
     known

@@ -155,8 +155,7 @@ fn from_registry(
 }
 
 fn from_file(reference: &Reference<'_>, facts: &FactsFile) -> Learned {
-    let mut name = String::new();
-    reference.write_name(&mut name);
+    let name = reference.name();
     let ask = |what| facts.answer(&Lookup { name: &name, what });
     let digest = match (reference.tag(), reference.digest()) {
         (Some(tag), _) => match ask(Asked::Digest { tag, floating: false, age: Age::Now, budget: Budget::Review }) {

@@ -435,15 +435,13 @@ pub(super) fn label(list: List, container: Option<&str>) -> String {
 
 /// What is known of the tag of a reference.
 pub(super) fn resolved<'f>(reference: &Reference<'_>, facts: &'f Facts) -> Option<&'f Resolved> {
-    let mut name = String::new();
-    reference.write_name(&mut name);
+    let name = reference.name();
     facts.digest(&name, reference.tag()?)?.as_ref().ok()
 }
 
 /// A reference with its registry in canonical form, fully written out.
 pub(super) fn canonical(reference: &Reference<'_>) -> String {
-    let mut text = String::new();
-    reference.write_name(&mut text);
+    let mut text = reference.name().into_owned();
     if let Some(tag) = reference.tag() {
         text.push(':');
         text.push_str(tag);

@@ -183,8 +183,7 @@ impl Resolution<'_> {
         if self.finding.is_some() {
             return None;
         }
-        let mut text = String::new();
-        reference.write_name(&mut text);
+        let mut text = reference.name().into_owned();
         if let Some(tag) = reference.tag() {
             text.push(':');
             text.push_str(tag);

@@ -245,8 +245,7 @@ impl<'l> Look<'l> {
         let reference = image.reference.as_ref();
         let (mut globs, mut matched) = (Vec::new(), Vec::new());
         if let Some(reference) = reference {
-            let mut name = String::new();
-            reference.write_name(&mut name);
+            let name = reference.name();
             policy.images.all_matches(&name, |id| globs.push(id));
             policy.tag_patterns.all_matches(reference.tag().unwrap_or_default(), |id| matched.push(id));
         }

@@ -274,12 +274,8 @@ fn registry(root: &Node, reader: &mut Reader<'_>) -> Option<Table<RepositoryFact
 
 /// A repository is named as lookups name it: with its registry, canonically, without tag or digest.
 fn check_name(name: &Spanned<String>, reader: &mut Reader<'_>) {
-    let canonical = Reference::parse(&name.value).ok().map(|reference| {
-        let mut canonical = String::new();
-        reference.write_name(&mut canonical);
-        canonical
-    });
-    if canonical.as_ref() == Some(&name.value) {
+    let canonical = Reference::parse(&name.value).ok().map(|reference| reference.name());
+    if canonical.as_deref() == Some(&*name.value) {
         return;
     }
     let error = reader.error(name.span.clone(), "not the full name of a repository");

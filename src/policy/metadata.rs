@@ -232,8 +232,7 @@ fn wrong_base(base: &str, allowed: &BaseImages) -> Option<String> {
     let Ok(reference) = Reference::parse(base) else {
         return Some(format!("its base image is '{shown}', which is no image reference"));
     };
-    let mut name = String::new();
-    reference.write_name(&mut name);
+    let name = reference.name();
     allowed.globs.first_match(&name).is_none().then(|| format!("its base image is {shown}"))
 }
 

@@ -122,8 +122,7 @@ struct Look<'l> {
 impl Look<'_> {
     fn reasons(&self) -> Vec<Reason> {
         let Some(reference) = &self.image.reference else { return self.modes(None) };
-        let mut name = String::new();
-        reference.write_name(&mut name);
+        let name = reference.name();
         let mut reasons = Vec::new();
         let ruling = self.rule(&name, &mut reasons);
         if let Some((_, rule)) = ruling {

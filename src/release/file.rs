@@ -318,8 +318,7 @@ fn help(text: &str, reader: &mut Reader<'_>) {
 /// An image that is written as one text, as a release file has it.
 fn in_parts(written: &str) -> Option<String> {
     let reference = Reference::parse(written).ok()?;
-    let mut name = String::new();
-    reference.write_name(&mut name);
+    let name = reference.name();
     let tag = reference.tag().filter(|_| !reference.tag_defaulted());
     let tag = match (tag, reference.digest()) {
         (Some(tag), _) => format!(", tag: {tag}"),
@@ -346,8 +345,7 @@ fn repository(node: &Node, reader: &mut Reader<'_>) -> Option<String> {
             return None;
         }
     };
-    let mut canonical = String::new();
-    reference.write_name(&mut canonical);
+    let canonical = reference.name().into_owned();
     if !reference.tag_defaulted() {
         let error = reader.error(node.span.clone(), "'repo' with a tag or a digest");
         error.help.push(format!("write `repo: {canonical}`, and the rest as 'tag' and 'digest'"));

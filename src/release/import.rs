@@ -144,8 +144,7 @@ fn image(found: &Found, notes: &mut Vec<String>, reader: &mut Reader<'_>) -> Opt
         reader.error(found.span.clone(), told).help.push("write the registry's name".to_owned());
         return None;
     }
-    let mut repository = String::new();
-    reference.write_name(&mut repository);
+    let repository = reference.name().into_owned();
     let written = reference.tag().filter(|_| !reference.tag_defaulted());
     let tag = found.tag.as_deref().or(written).filter(|tag| !tag.is_empty());
     let digest = match found.digest.as_deref().filter(|digest| !digest.is_empty()) {

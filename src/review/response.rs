@@ -245,7 +245,8 @@ fn findings(verdict: &Verdict<'_>) -> String {
             let _ = write!(text, " {}", finding.policy);
         }
         if let Some(image) = item.image {
-            let _ = write!(text, " {}", field_text(&image.field));
+            text.push(' ');
+            push_field(&mut text, &image.field);
         }
     }
     text

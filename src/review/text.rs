@@ -2,8 +2,9 @@
 
 use super::consider::About;
 use crate::policy::{
-    Decision, FieldPath, Finding, FindingId, IMAGE_BYTES, ImageVerdict, Mode, Owner, Verdict, printable,
+    Decision, FieldPath, Finding, FindingId, IMAGE_BYTES, ImageVerdict, Mode, Owner, Verdict, printable, shown,
 };
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The bytes that a denial may have; kubectl prints it on a terminal.
@@ -299,12 +300,12 @@ pub(super) fn push_field(out: &mut String, field: &FieldPath<'_>) {
     let start = out.len();
     // Writing to a String cannot fail.
     let _ = write!(out, "{field}");
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\';
-    if out.len() - start > MAX_FIELD_BYTES || !out.bytes().skip(start).all(is_plain) {
-        let shown = printable(&out[start..], MAX_FIELD_BYTES);
-        out.truncate(start);
-        out.push_str(&shown);
-    }
+    let shown = match shown(&out[start..], MAX_FIELD_BYTES) {
+        Cow::Borrowed(_) => return,
+        Cow::Owned(shown) => shown,
+    };
+    out.truncate(start);
+    out.push_str(&shown);
 }
 
 #[cfg(test)]

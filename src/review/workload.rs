@@ -196,7 +196,6 @@ pub struct Collected<'a> {
 impl<'a> Collected<'a> {
     fn sorted(found: Found<'a>, changed: &Changed, deferral: Deferral, kind_known: bool) -> Self {
         let mut collected = Collected { kind_known, ..Collected::default() };
-        collected.judged.reserve(if matches!(changed, Changed::None) { 0 } else { found.entries.len() });
         for (number, entry) in found.entries.iter().enumerate() {
             if !changed.is(number) {
                 collected.unchanged += 1;

@@ -205,8 +205,7 @@ impl Lost<'_> {
     fn would_write(&self, image: &ImageUse<'_>, digest: DigestBuf) -> bool {
         let Ok(reference) = &image.reference else { return false };
         let Some(tag) = reference.tag() else { return false };
-        let mut name = String::new();
-        reference.write_name(&mut name);
+        let name = reference.name();
         let asked = Asked::Digest { tag, floating: false, age: Age::Now, budget: Budget::Review };
         let mut facts = Facts::default();
         facts.learn(&name, &asked, Answer::Digest(Ok(Resolved::now(digest.clone()))));

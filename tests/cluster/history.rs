@@ -206,6 +206,6 @@ fn without_the_setting_nothing_is_watched_and_nothing_written() {
     let home = "history-off";
     Cluster::shared().create_namespace(home, &json!({}));
     let server = replica(home, "a", "", &Authority::new("webhook-ca"));
-    until_true("it to be elected", PATIENCE, || server.log().contains("\"held\":true"));
+    server.logs("\"held\":true");
     assert!(!writes(&server) && !server.log().contains("tagwardenHistory"), "{}", server.log());
 }

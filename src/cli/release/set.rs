@@ -202,8 +202,7 @@ fn event(text: &str, file: &ReleaseFile) -> anyhow::Result<Assignment> {
     if !reference.tag_defaulted() || !reference.refusals().is_empty() && reference.is_short() {
         bail!("'image' is a repository in full, without tag and digest: ghcr.io/acme/app");
     }
-    let mut repository = String::new();
-    reference.write_name(&mut repository);
+    let repository = reference.name();
     let images: Vec<&Image> = file.release.of_repository(&repository).collect();
     let [image] = images.as_slice() else {
         bail!("'{}' is the repository of {} images of the release, and not of one", shown(&repository), images.len());

@@ -101,8 +101,7 @@ fn of_repositories(used: &[Used]) -> (Running, Vec<String>) {
                 continue;
             }
         };
-        let mut repository = String::new();
-        reference.write_name(&mut repository);
+        let repository = reference.name().into_owned();
         let mut versions: Vec<Version> = one.runs.iter().cloned().map(Version::Digest).collect();
         if let (true, Some(digest)) = (versions.is_empty(), reference.digest()) {
             versions.push(Version::Digest(digest.into()));

@@ -186,8 +186,7 @@ fn list<'t>(texts: impl Iterator<Item = &'t str>) -> String {
 /// Registry, repository, tag and digest, in the form that two spellings of one image share.
 fn canonical(image: &str) -> Option<(String, Option<&str>, Option<&str>)> {
     let reference = Reference::parse(image).ok()?;
-    let mut name = String::new();
-    reference.write_name(&mut name);
+    let name = reference.name().into_owned();
     Some((name, reference.tag(), reference.digest().map(|digest| digest.as_str())))
 }
 

@@ -202,8 +202,7 @@ fn tag_and_digest(entry: &Entry) -> Result<(Box<str>, DigestBuf), &'static str> 
     let (Some(tag), None) = (reference.tag(), reference.digest()) else {
         return Err("its image has no tag, or a digest");
     };
-    let mut name = String::new();
-    reference.write_name(&mut name);
+    let name = reference.name();
     let canonical = image(&name, tag);
     // Anything else would never be found, and no writer of ours writes it.
     if *canonical != *entry.image {

@@ -106,8 +106,7 @@ fn manifests(name: String, all: &AllUsed, surroundings: &mut Surroundings<'_>) -
                 continue;
             }
         };
-        let mut repository = String::new();
-        reference.write_name(&mut repository);
+        let repository = reference.name().into_owned();
         let (tag, digest) = (reference.tag().map(str::to_owned), reference.digest().map(Into::into));
         images.push(Image { repository, tag, digest, ..Image::default() });
     }

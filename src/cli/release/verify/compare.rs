@@ -111,8 +111,7 @@ impl Comparison {
             Ok(parsed) => parsed,
             Err(error) => return Outcome::Unreadable(error.message().to_string()),
         };
-        let mut name = String::new();
-        parsed.write_name(&mut name);
+        let name = parsed.name().into_owned();
         let images: Vec<&Image> = release.of_repository(&name).collect();
         let Some(first) = images.first() else {
             let is_ignored = ignored.is_some_and(|globs| globs.first_match(&name).is_some());
