@@ -1,41 +1,14 @@
 //! What is skimmed is what serde_json reads.
 
+mod sample;
+
 use super::{from_str, skim};
 use proptest::prelude::*;
-use serde::Deserialize;
+use sample::{Part, Sample, in_part, whole};
 use serde::de::IgnoredAny;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-
-/// What reviews are read into: borrowed, optional, raw, passed over.
-#[derive(Debug, Deserialize)]
-struct Sample<'a> {
-    #[serde(borrow, default)]
-    a: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    b: Option<&'a RawValue>,
-    #[serde(default)]
-    c: Option<bool>,
-    #[serde(borrow, default)]
-    d: Option<Vec<Part<'a>>>,
-    #[serde(default)]
-    e: Option<IgnoredAny>,
-}
-
-#[derive(Debug, Deserialize, PartialEq, Eq)]
-struct Part<'a> {
-    #[serde(borrow)]
-    a: Cow<'a, str>,
-}
-
-impl Sample<'_> {
-    fn shown(&self) -> String {
-        let Sample { a, b, c, d, e } = self;
-        format!("{a:?} {:?} {c:?} {d:?} {}", b.map(RawValue::get), e.is_some())
-    }
-}
 
 /// Any JSON value, written with spaces, escapes and numbers of all forms.
 fn json(depth: u32) -> impl Strategy<Value = String> {
@@ -59,22 +32,6 @@ fn broken() -> impl Strategy<Value = String> {
         chars.splice(at..=at, put.chars());
         chars.into_iter().collect()
     })
-}
-
-/// Where all is asked for, nothing is passed over: both read the same, or neither.
-fn whole(text: &str) {
-    let plain: Result<Value, _> = serde_json::from_str(text);
-    assert_eq!(skim::<Value>(text), plain.ok(), "{text}");
-}
-
-/// Where some of it is: what serde_json reads is read alike, and what is not read here it refuses.
-fn in_part(text: &str) {
-    let Ok(plain) = serde_json::from_str::<Sample<'_>>(text) else { return };
-    // A list is a struct to serde_json; that is left to it.
-    if text.trim_start().starts_with('[') {
-        return;
-    }
-    assert_eq!(skim::<Sample<'_>>(text).map(|sample| sample.shown()), Some(plain.shown()), "{text}");
 }
 
 proptest! {
